@@ -1,0 +1,129 @@
+"""What goes into the core: frozen values. Time comes beside them, in monotonic seconds.
+
+`session` is a number that the shell gives to each connection and never uses again; `process` is the number that the
+core gave in `Launch`. Lines come whole, without their newline.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class LaunchSpec(msgspec.Struct, frozen=True):
+    """How a server is started. Bytes as the kernel takes them; limits as NAME=SOFT:HARD."""
+
+    argv: tuple[bytes, ...]
+    executable: bytes
+    cwd: bytes
+    environment: tuple[bytes, ...]
+    umask: int
+    limits: tuple[bytes, ...]
+
+
+class SessionOpened(msgspec.Struct, frozen=True):
+    """A HELLO was accepted. `resumed`: REPLAY events follow, then SessionReady."""
+
+    session: int
+    base_key: bytes
+    spec: LaunchSpec
+    grace: float
+    resumed: bool = False
+    shared: bool = True
+
+
+class SessionLine(msgspec.Struct, frozen=True, gc=False):
+    """One line of a host. Oversize: `data` is its first and last OVERSIZE_EDGE_BYTES, joined."""
+
+    session: int
+    seq: int
+    data: bytes
+    oversize: bool = False
+
+
+class SessionReplay(msgspec.Struct, frozen=True, gc=False):
+    """An unsettled or kept line again, after the backend it was first sent to has gone.
+
+    answered: the host has its answer. repeated: it was sent again before this time already.
+    """
+
+    session: int
+    seq: int
+    data: bytes
+    answered: bool
+    repeated: bool
+    blob: bytes
+
+
+class SessionReady(msgspec.Struct, frozen=True):
+    """All REPLAYs of the session have come."""
+
+    session: int
+
+
+class SessionEof(msgspec.Struct, frozen=True):
+    """The host closed its end; answers may still be delivered."""
+
+    session: int
+
+
+class SessionClosed(msgspec.Struct, frozen=True):
+    """The connection is gone: the lease is over."""
+
+    session: int
+
+
+class ProcessStarted(msgspec.Struct, frozen=True):
+    """The server runs: what is forwarded from now on reaches it."""
+
+    process: int
+    pid: int
+
+
+class ProcessLine(msgspec.Struct, frozen=True, gc=False):
+    """One line of a server's stdout. Oversize: as in SessionLine."""
+
+    process: int
+    data: bytes
+    oversize: bool = False
+
+
+class ProcessExited(msgspec.Struct, frozen=True):
+    """The server is gone, its tree reaped, its output read to the end.
+
+    status: exit code, or minus the signal. stderr: its last lines, without secrets of ours.
+    """
+
+    process: int
+    status: int
+    stderr: str = ""
+
+
+class ProcessFailed(msgspec.Struct, frozen=True):
+    """The server could not be started at all: not found, not executable, directory gone."""
+
+    process: int
+    reason: str
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """The deadline that the pool named has come."""
+
+
+class Shutdown(msgspec.Struct, frozen=True):
+    """A planned exit: no new sessions, answer what is in flight, stop every server."""
+
+
+Event = (
+    SessionOpened
+    | SessionLine
+    | SessionReplay
+    | SessionReady
+    | SessionEof
+    | SessionClosed
+    | ProcessStarted
+    | ProcessLine
+    | ProcessExited
+    | ProcessFailed
+    | Tick
+    | Shutdown
+)

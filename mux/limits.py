@@ -1,0 +1,132 @@
+"""Every number the multiplexer is bounded by: unit, default, reason, precedent.
+
+Plain integers and floats: the shim imports this file, so it imports nothing.
+"""
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# --- lines and messages -------------------------------------------------------------------
+
+MESSAGE_BYTES = 64 * MIB
+"""Largest JSON-RPC message, bytes. TypeScript clients give up at 10 MiB; images and files reach 50."""
+
+MESSAGE_WARN_BYTES = 8 * MIB
+"""A message above this is logged, bytes: the TypeScript SDK refuses 10 MiB."""
+
+OVERSIZE_EDGE_BYTES = 64 * KIB
+"""What is kept of each end of an oversize line, bytes: the id stands at one end or the other."""
+
+JSON_DEPTH = 1000
+"""Deepest nesting forwarded, levels. CPython's parser, in many servers, gives up near here."""
+
+ID_BYTES = 4 * KIB
+"""Longest request id or progress token of a host, bytes; real ones have under 50."""
+
+UPSTREAM_ID_FLOOR = 1 << 20
+UPSTREAM_ID_CEILING = 1 << 30
+"""The first id of a generation is drawn from [floor, ceiling): later ones stay below 2^53."""
+
+# --- sessions -----------------------------------------------------------------------------
+
+JOURNAL_BYTES = MESSAGE_BYTES + 256 * KIB
+"""Unsettled lines of one session, bytes; beyond it the shim stops reading its host. One line always fits."""
+
+KEPT_BYTES = 1 * MIB
+KEPT_LINES = 4096
+"""Answered lines kept to rebuild a session, bytes and count."""
+
+SESSION_IN_FLIGHT = 64
+"""Requests of one session at the server at once; more wait their turn."""
+
+UPSTREAM_IN_FLIGHT = 1024
+"""Requests of all sessions at one server at once; more wait, round robin over sessions."""
+
+SESSION_WAITING = 16_384
+"""Requests of one session waiting for their turn; beyond it they are answered Overloaded."""
+
+HOST_QUEUE_BYTES = 32 * MIB
+"""Output queued for a host that does not read, bytes; beyond it that session is closed."""
+
+HOST_SLOW_BYTES = 8 * MIB
+HOST_SLOW_SECONDS = 60.0
+"""A host that leaves this much unread for this long is closed."""
+
+TOMBSTONE_SECONDS = 60.0
+"""How long a finished progress token and a cancelled request are remembered."""
+
+# --- HELLO --------------------------------------------------------------------------------
+
+HELLO_BYTES = 1 * MIB
+HELLO_SECONDS = 5.0
+"""Largest HELLO and how long its sender may take. Linux allows 2 MiB of argv and environment in all."""
+
+FRAME_BYTES = MESSAGE_BYTES + MIB
+"""Largest frame payload on the wire between shim and backend, bytes."""
+
+# --- life ---------------------------------------------------------------------------------
+
+GRACE_SECONDS = 30.0
+"""From the last session's leave to the stop of its server, and of the backend."""
+
+STOP_STEP_SECONDS = 2.0
+"""Stop ladder: close stdin, this long, SIGTERM, this long, SIGKILL. Hosts use the same 2 s."""
+
+DRAIN_SECONDS = 10.0
+"""How long a planned exit waits for what is in flight."""
+
+START_SECONDS = 25.0
+"""A server that has not answered `initialize` after this is given up; hosts wait 30 s."""
+
+HANDSHAKE_HOLD_SECONDS = 5.0
+"""No message waits longer than this for a verdict on the server's era."""
+
+RESTART_FIRST_SECONDS = 0.1
+RESTART_CEILING_SECONDS = 30.0
+"""Back-off between restarts of a crashing server, doubling."""
+
+BREAKER_FAILURES = 5
+BREAKER_WINDOW_SECONDS = 60.0
+BREAKER_COOL_OFF_SECONDS = 30.0
+"""This many failures in the window: calls fail at once until the cool-off is over."""
+
+SELF_CHECK_SECONDS = 30.0
+"""How often the backend compares the inodes of its socket and lock with its own."""
+
+# --- rendezvous ---------------------------------------------------------------------------
+
+SUN_PATH_BYTES = 103
+"""Longest socket path, bytes: macOS has 104 with the NUL, Linux 108."""
+
+ATTACH_EMPTY_SECONDS = 2.0
+ATTACH_SECONDS = 8.0
+"""The attach loop's deadline: nobody there at all, and with a backend starting or busy. Hosts wait 15-30 s in all."""
+
+BACKOFF_FIRST_SECONDS = 0.001
+BACKOFF_CEILING_SECONDS = 0.05
+"""Jittered pause between attach attempts."""
+
+FAIL_FIRST_SECONDS = 1.0
+FAIL_CEILING_SECONDS = 32.0
+"""How long a recorded failure to start keeps the next shims from trying, doubling."""
+
+LISTEN_BACKLOG = 1024
+"""Connections waiting for accept. The kernel caps it at net.core.somaxconn (4096 on Linux)."""
+
+# --- shim ---------------------------------------------------------------------------------
+
+EOF_WAIT_SECONDS = 2.0
+"""At end of input with answers outstanding the shim waits this long for them."""
+
+READ_BYTES = 256 * KIB
+"""One read of a pipe or socket, bytes."""
+
+# --- logs ---------------------------------------------------------------------------------
+
+LOG_BYTES = 10 * MIB
+LOG_FILES = 3
+"""Size of one log file and how many are kept, per upstream and for the backend."""
+
+STDERR_TAIL_LINES = 20
+STDERR_TAIL_BYTES = 4 * KIB
+"""How much of a server's last stderr goes into an error."""

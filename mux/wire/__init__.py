@@ -1,0 +1,1 @@
+"""Shim to backend: frames on a Unix socket. See `PROTOCOL` in this folder."""
