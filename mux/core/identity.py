@@ -1,0 +1,107 @@
+"""The key: which sessions are indistinguishable to a server, and why two are not.
+
+Two sessions share a server only if it could not have told them apart when it started. An `Identity` therefore holds
+everything that a server is started with, in the form in which it gets it; the base key is a digest of all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from mux.wire.frames import MAJOR
+
+KEY_BYTES = 16
+"""Length of a base key. 128 bits: no two keys of one user collide by chance."""
+
+DIRECTORY = "directory"
+PROJECT = "project"
+USER = "user"
+SESSION = "session"
+SCOPES = (DIRECTORY, PROJECT, USER, SESSION)
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What a server is started with. cwd: the server's own, which the scope has chosen. salt: not empty, and never
+    the same twice, for a session that shares with none."""
+
+    scope: str
+    argv: tuple[bytes, ...]
+    executable: bytes
+    cwd: bytes
+    environment: tuple[bytes, ...]
+    umask: int
+    limits: tuple[bytes, ...]
+    salt: bytes = b""
+
+    def base_key(self) -> bytes:
+        """KEY_BYTES that are equal for equal identities, whatever the order of environment and limits."""
+        groups: tuple[Sequence[bytes], ...] = (
+            (b"%d" % MAJOR, self.scope.encode(), self.executable, self.cwd, b"%o" % self.umask, self.salt),
+            self.argv,
+            sorted(self.environment),
+            sorted(self.limits),
+        )
+        digest = blake2b(digest_size=KEY_BYTES)
+        for group in groups:
+            digest.update(b"%d[" % len(group))
+            for item in group:
+                digest.update(b"%d:" % len(item))
+                digest.update(item)
+        return digest.digest()
+
+
+def names_relative_path(argv: Sequence[bytes], exists: Callable[[bytes], bool]) -> bool:
+    """Whether COMMAND or an argument, or what follows its `=`, is a path relative to the working directory.
+
+    `exists` tells whether a relative path names something there. A COMMAND without a slash is looked up in PATH.
+    """
+    words = list(argv[1:])
+    if b"/" in argv[0]:
+        words.append(argv[0])
+    words += [word.partition(b"=")[2] for word in words]
+    return any(word.startswith(b".") or exists(word) for word in words if word and not word.startswith(b"/"))
+
+
+def canonical_initialize(params: bytes) -> bytes:
+    """The `params` of an `initialize` request, so that equal ones are equal bytes: keys sorted, no white space.
+
+    `_meta.progressToken` names one request of one session and is left out; all else counts. What the parser refuses
+    comes back as it is.
+    """
+    try:
+        value: Any = msgspec.json.decode(params)
+        if isinstance(value, dict):
+            _forget_progress_token(value)
+        return msgspec.json.encode(value, order="sorted")
+    except (msgspec.MsgspecError, RecursionError):
+        return params
+
+
+def differences(a: Identity, b: Identity) -> list[str]:
+    """The parts in which two identities differ, sorted: names of parts and of variables, never a value."""
+    parts = [
+        name
+        for name in ("argv", "cwd", "executable", "scope", "umask")
+        if getattr(a, name) != getattr(b, name)
+    ]
+    if a.salt != b.salt:
+        parts.append("session")
+    parts += [f"environment {name}" for name in _differing(a.environment, b.environment)]
+    parts += [f"limit {name}" for name in _differing(a.limits, b.limits)]
+    return sorted(parts)
+
+
+def _differing(a: Iterable[bytes], b: Iterable[bytes]) -> set[str]:
+    return {entry.partition(b"=")[0].decode(errors="replace") for entry in set(a) ^ set(b)}
+
+
+def _forget_progress_token(params: dict[str, Any]) -> None:
+    meta = params.get("_meta")
+    if isinstance(meta, dict):
+        meta.pop("progressToken", None)
+        if not meta:
+            del params["_meta"]
