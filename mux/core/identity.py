@@ -37,6 +37,10 @@ class Identity(msgspec.Struct, frozen=True):
     limits: tuple[bytes, ...]
     salt: bytes = b""
 
+    def salted(self, salt: bytes) -> Identity:
+        """The same, shared with no other."""
+        return msgspec.structs.replace(self, salt=salt)
+
     def base_key(self) -> bytes:
         """KEY_BYTES that are equal for equal identities, whatever the order of environment and limits."""
         groups: tuple[Sequence[bytes], ...] = (
