@@ -90,6 +90,9 @@ BREAKER_WINDOW_SECONDS = 60.0
 BREAKER_COOL_OFF_SECONDS = 30.0
 """This many failures in the window: calls fail at once until the cool-off is over."""
 
+EXIT_AGAIN_SECONDS = 1.0
+"""An exit that a connection cancelled is tried again after this, if no session came of it."""
+
 SELF_CHECK_SECONDS = 30.0
 """How often the backend compares the inodes of its socket and lock with its own."""
 
@@ -101,6 +104,9 @@ SUN_PATH_BYTES = 103
 ATTACH_EMPTY_SECONDS = 2.0
 ATTACH_SECONDS = 8.0
 """The attach loop's deadline: nobody there at all, and with a backend starting or busy. Hosts wait 15-30 s in all."""
+
+ATTACH_DRAINING_SECONDS = 24.0
+"""In all while a backend says that it is draining: its DRAIN_SECONDS, two steps of its stop ladder, the next start."""
 
 BACKOFF_FIRST_SECONDS = 0.001
 BACKOFF_CEILING_SECONDS = 0.05
@@ -118,6 +124,12 @@ LISTEN_BACKLOG = 1024
 EOF_WAIT_SECONDS = 2.0
 """At end of input with answers outstanding the shim waits this long for them."""
 
+SHIM_QUEUE_BYTES = 4 * MIB
+"""Output held for a host that does not read, bytes; beyond it the shim reads no more from the backend."""
+
+RECONNECT_CEILING_SECONDS = 5.0
+"""Longest pause between two rounds of a shim that lost its backend, doubling from BACKOFF_CEILING_SECONDS."""
+
 READ_BYTES = 256 * KIB
 """One read of a pipe or socket, bytes."""
 
@@ -130,3 +142,47 @@ LOG_FILES = 3
 STDERR_TAIL_LINES = 20
 STDERR_TAIL_BYTES = 4 * KIB
 """How much of a server's last stderr goes into an error."""
+
+# --- operator commands --------------------------------------------------------------------
+
+CONTROL_SECONDS = 5.0
+"""How long `mux status` waits for a backend's answer."""
+
+DEMO_SESSIONS = 26
+"""Sessions of `mux demo`: the number of copies in the report that this program answers."""
+
+DEMO_GRACE_SECONDS = 1.0
+"""Grace of the demo's own backend: long enough to bridge two sessions, short enough to watch it leave."""
+
+DEMO_ANSWER_SECONDS = 60.0
+"""How long the demo waits for one answer of a server; a first `npx` may download it."""
+
+DEMO_CALLS = 20
+DEMO_CALL_SECONDS = 1.0
+"""Calls per session whose round trip is measured, and when to stop early with a slow tool."""
+
+# --- backend ------------------------------------------------------------------------------
+
+DRAIN_RETRY_MS = 200
+"""A REFUSE(draining) asks to come back after this, milliseconds: most drains end at once, the attach loop jitters it."""
+
+ACCEPT_PAUSE_SECONDS = 0.1
+"""Out of descriptors, the backend accepts nobody for this long instead of spinning on a ready listener."""
+
+DESCRIPTORS_RESERVED = 64
+"""Sessions are refused when so few descriptors are left: a server takes six, its start three more."""
+
+OUTPUT_END_SECONDS = 0.5
+"""How long a server's stdout is read after its exit: a grandchild may hold the pipe open for ever."""
+
+TREE_POLL_SECONDS = 0.02
+"""How often a stop looks whether the last descendants are gone; nothing reports the end of a process not our child."""
+
+CLOSE_SECONDS = 5.0
+"""A closing connection may flush its last bytes for this long."""
+
+EXITED_STDERR_FILES = 16
+"""Stderr logs of servers that are gone, kept while the backend lives, files."""
+
+RECORD_BYTES = MIB
+"""A longer record of the predecessor is not ours, bytes; a thousand processes take 40 KiB."""

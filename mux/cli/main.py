@@ -1,0 +1,79 @@
+"""`mux`, the operator's command.
+
+Exit codes: 0 done (for `status` also when no backend runs); 1 it failed, or `demo` found something left behind: a
+sentence on stderr says what; 2 the command line is wrong; 128 + N ended by signal N.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+
+from mux import __version__
+from mux.cli import demo, status
+from mux.errors import MuxError, UsageError
+
+COMMANDS = (demo, status)
+"""Each has `add_parser`, which sets `run`, a function from the parsed options to the exit code."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    root = argparse.ArgumentParser(
+        prog="mux",
+        description="See and run the multiplexer that shares MCP servers between sessions. "
+        "A host starts `mux-shim COMMAND`, not this command.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong command line, 128+N ended by signal N.",
+        allow_abbrev=False,
+    )
+    root.add_argument("--version", action="version", version=f"mux {__version__}")
+    commands = root.add_subparsers(metavar="COMMAND", title="commands")
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return root
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. Raises SystemExit where argparse has said all there is to say."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    root = parser()
+    try:
+        _check_name(root, words)
+        options = root.parse_args(words)
+        if "run" not in options:
+            root.print_help(sys.stderr)
+            return 2
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except UsageError as error:
+        print(f"mux: {error}", file=sys.stderr)
+        return 2
+    except MuxError as error:
+        print(f"mux: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # `mux status | head`: the interpreter's own flush at exit would fail as well, and print.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _check_name(root: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """argparse answers an unknown command with a list; a typo deserves the one that was meant."""
+    if not words or words[0].startswith("-"):
+        return
+    names = [module.__name__.rpartition(".")[2] for module in COMMANDS]
+    if words[0] in names:
+        return
+    close = difflib.get_close_matches(words[0], names, n=1)
+    hint = f"Did you mean `mux {close[0]}`?" if close else f"There are: {', '.join(names)}."
+    raise UsageError(f"there is no command {words[0]!r}. {hint} `mux --help` says more.")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

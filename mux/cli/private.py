@@ -1,0 +1,109 @@
+"""A backend of one's own, for `mux demo` and the bench: a socket in a fresh directory, and its end made sure."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+
+from mux.cli import control, processes
+from mux.errors import MuxError
+from mux.limits import DEMO_GRACE_SECONDS, STOP_STEP_SECONDS, SUN_PATH_BYTES
+from mux.rendezvous.paths import Place
+
+Json = dict[str, Any]
+
+NAME = "demo.sock"
+
+
+class PrivateBackend:
+    """A place for a backend that the first shim starts. Leaving the block ends it, whatever happened."""
+
+    def __init__(self, grace: float = DEMO_GRACE_SECONDS) -> None:
+        self._grace = grace
+        self._seen: list[psutil.Process] = []
+
+    def __enter__(self) -> Self:
+        directory = tempfile.mkdtemp(prefix="mux-demo-")
+        if len(os.fsencode(Path(directory, NAME))) > SUN_PATH_BYTES:
+            os.rmdir(directory)
+            directory = tempfile.mkdtemp(prefix="mux-demo-", dir="/tmp")  # noqa: S108 - mkdtemp makes it 0700 and ours
+        self._directory = Path(directory)
+        self._place = Place(str(self._directory / NAME))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        processes.kill(self.leave())
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    @property
+    def shim(self) -> list[str]:
+        """The beginning of a command that reaches this backend; a server's command follows it."""
+        beside = Path(sys.executable).with_name("mux-shim")
+        program = [str(beside)] if beside.exists() else [sys.executable, "-m", "mux.shim.main"]
+        return [*program, "--socket", self._place.socket, "--grace", f"{self._grace:g}"]
+
+    def status(self) -> Json:
+        """What `mux status --json` shows. Raises MuxError if no backend runs here."""
+        state = control.ask(self._place, "status")
+        if state is None:
+            raise MuxError("mux-shim could not use a backend and ran the servers directly")
+        return state
+
+    def processes(self, sessions: int) -> tuple[psutil.Process, list[psutil.Process]]:
+        """The backend, and its servers with all below them. Raises MuxError unless it serves that many sessions."""
+        state = self.status()
+        served = len(state.get("sessions", ()))
+        if served != sessions:
+            raise MuxError(f"the backend serves {served} of {sessions} sessions; mux-shim ran the others directly")
+        main, *below = processes.tree(int(state["backend"]["pid"]))
+        self._seen = [main, *below]
+        return main, below
+
+    def leave(self) -> list[psutil.Process]:
+        """Wait until the backend has left by itself; returns what is left of it and its servers after a bounded wait."""
+        patience = 2 * self._grace + 3 * STOP_STEP_SECONDS
+        deadline = time.monotonic() + patience
+        if not self._seen and self._held():
+            with contextlib.suppress(MuxError):
+                self._seen = processes.tree(int(self.status()["backend"]["pid"]))
+        psutil.wait_procs(self._seen, timeout=patience)
+        while self._held() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return processes.alive(self._seen)
+
+    def remains(self) -> list[str]:
+        """What a backend that has left must not leave: its socket, a held lock. As phrases."""
+        left: list[str] = []
+        if os.path.exists(self._place.socket):
+            left.append(f"the socket {self._place.socket}")
+        if self._held():
+            left.append(f"a holder of {self._place.lock}")
+        return left
+
+    def _held(self) -> bool:
+        """Whether a process holds the lock, that is: a backend lives or starts."""
+        import fcntl  # not on Windows, where `mux` can still say so
+
+        try:
+            descriptor = os.open(self._place.lock, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
