@@ -1,0 +1,311 @@
+"""One line of JSON-RPC 2.0: what it is and where its id stands. Payload bytes are never decoded or written anew.
+
+MCP base protocol, "Messages"; stdio transport, "Framing". A host's line is parsed once and its duplicates refused: two
+parsers would disagree about whose request it is. A server's answer is spliced without a parse where an anchored match
+proves that the id is top level.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from mux.core import scan
+from mux.core.scan import Malformed, Span
+from mux.errors import INVALID_REQUEST, PARSE_ERROR
+from mux.limits import ID_BYTES, JSON_DEPTH
+
+
+class Request(msgspec.Struct, gc=False):
+    """A request. id: its bytes as sent, at `span` of the line. params: its bytes, or nothing."""
+
+    line: bytes
+    id: bytes
+    span: Span
+    method: str
+    params: Raw | UnsetType
+
+
+class Notification(msgspec.Struct, gc=False):
+    """A notification."""
+
+    line: bytes
+    method: str
+    params: Raw | UnsetType
+
+
+class Answer(msgspec.Struct, gc=False):
+    """A response. failed: it carries `error`."""
+
+    line: bytes
+    id: bytes
+    span: Span
+    failed: bool
+
+
+class Rejected(msgspec.Struct, gc=False):
+    """A line that is no JSON-RPC message: the code and the sentence to answer with. id: where it could be read."""
+
+    code: int
+    reason: str
+    id: bytes = b"null"
+
+
+Message = Request | Notification | Answer | Rejected
+
+
+class _Peek(msgspec.Struct, gc=False):
+    jsonrpc: Raw | UnsetType = UNSET
+    id: Raw | UnsetType = UNSET
+    method: str | UnsetType = UNSET
+    params: Raw | UnsetType = UNSET
+    result: Raw | UnsetType = UNSET
+    error: Raw | UnsetType = UNSET
+
+
+class _Meta(msgspec.Struct, gc=False):
+    token: Raw | UnsetType = msgspec.field(default=UNSET, name="progressToken")
+
+
+class _WithMeta(msgspec.Struct, gc=False):
+    meta: _Meta | UnsetType = msgspec.field(default=UNSET, name="_meta")
+
+
+_peek = msgspec.json.Decoder(_Peek).decode
+_token = msgspec.json.Decoder(_WithMeta).decode
+_NAMES = (b"jsonrpc", b"id", b"method", b"params", b"result", b"error")
+
+# `{"jsonrpc":"2.0","id":,"method":"","params":}`: with nothing but these members once each and no white space a line is
+# exactly as long as its values and this. A duplicate or an escaped name makes it longer, so equality proves both absent.
+_REQUEST_FRAME = len('{"jsonrpc":"2.0","id":,"method":"","params":}')
+_BARE_REQUEST_FRAME = len('{"jsonrpc":"2.0","id":,"method":""}')
+
+_ID = rb'("[^"\\]*+"|-?\d++)'
+_id_in_front = re.compile(
+    rb'\{(?:"jsonrpc":"2\.0",|"method":"[^"\\]*+",)*+"id":' + _ID + rb"[,}]",
+)
+_valid_id = re.compile(rb'(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?\d++(?:\.\d++)?+(?:[eE][+-]?\d++)?+)\Z', re.DOTALL)
+
+# Answers: Python's layout in front, TypeScript's at the end.
+_python_answer = re.compile(rb'\{"jsonrpc": ?"2\.0", ?"id": ?([1-9]\d{0,15}), ?"(result|error)":').match
+_script_answer = re.compile(rb'\}(?:,"jsonrpc":"2\.0","id":([1-9]\d{0,15})|,"id":([1-9]\d{0,15}),"jsonrpc":"2\.0")\}\Z')
+_SCRIPT_TAIL = 64
+_number_like = re.compile(rb'"?([1-9]\d{0,15})(?:\.0+)?"?\Z')
+
+
+def read_host(line: bytes) -> Message:
+    """What a host's line is. Never raises; anything that is no message comes back as Rejected."""
+    try:
+        peek = _peek(line)
+    except (msgspec.DecodeError, RecursionError):
+        return _read_slowly(line)
+    id_, method = peek.id, peek.method
+    if id_ is UNSET or method is UNSET or peek.result is not UNSET or peek.error is not UNSET:
+        return _read_slowly(line)
+    raw = bytes(id_)
+    params = peek.params
+    if params is UNSET:
+        exact = len(line) == _BARE_REQUEST_FRAME + len(raw) + len(method)
+    else:
+        exact = len(line) == _REQUEST_FRAME + len(raw) + len(method) + len(memoryview(params))
+    if exact:
+        front = _id_in_front.match(line)
+        if front is not None:
+            return Request(line, raw, front.span(1), method, params)
+        if line.endswith(b',"jsonrpc":"2.0","id":' + raw + b"}") and _valid_id.match(raw):
+            end = len(line) - 1
+            return Request(line, raw, (end - len(raw), end), method, params)
+    return _read_slowly(line)
+
+
+def read_server(line: bytes) -> Message:
+    """What a server's line is; for an answer `id` is the digits of an id that we sent up. Never raises."""
+    front = _python_answer(line)
+    if front is not None:
+        return Answer(line, front[1], front.span(1), front[2] == b"error")
+    if line.startswith((b'{"result":', b'{"error":')):
+        tail = _script_answer.search(line, max(0, len(line) - _SCRIPT_TAIL))
+        if tail is not None and _is_json(line):
+            group = 1 if tail[1] else 2
+            return Answer(line, tail[group], tail.span(group), line.startswith(b'{"error":'))
+    message = _read_slowly(line)
+    if isinstance(message, Answer):
+        digits = _number_like.match(message.id)
+        if digits is not None:
+            message.id = digits[1]
+    return message
+
+
+def splice(line: bytes, *edits: tuple[Span, bytes]) -> bytes:
+    """The line with each span replaced, and a newline. Spans do not overlap; any order."""
+    if len(edits) == 1:
+        (start, end), new = edits[0]
+        return b"%b%b%b\n" % (line[:start], new, line[end:])
+    parts: list[bytes] = []
+    at = 0
+    for (start, end), new in sorted(edits):
+        parts += (line[at:start], new)
+        at = end
+    parts += (line[at:], b"\n")
+    return b"".join(parts)
+
+
+def find_in(message: Request | Notification, *path: bytes) -> Span | None:
+    """Where `params` → path stands in the line. Raises Malformed at a duplicate of a name on the way.
+
+    Cheap for a message that does not mention the last name at all, whatever its size.
+    """
+    line = message.line
+    if message.params is UNSET or (path[-1] not in line and b"\\u" not in line):
+        return None
+    return scan.find(line, b"params", *path)
+
+
+def find_token(message: Request | Notification) -> Span | None:
+    """Where `params._meta.progressToken` stands, as `find_in` would say, but fast for the layout of every SDK.
+
+    If each of the two names stands in the line once, unescaped, and a parser finds them nested so, then it is those.
+    """
+    line = message.line
+    if message.params is UNSET or (b"progressToken" not in line and b"\\u" not in line):
+        return None
+    if b"\\u" not in line and line.count(b'"_meta"') == 1 and line.count(b'"progressToken"') == 1:
+        try:
+            token = _token(message.params)
+        except (msgspec.DecodeError, RecursionError):
+            return scan.find(line, b"params", b"_meta", b"progressToken")
+        if token.meta is UNSET or token.meta.token is UNSET:
+            return None
+        raw = bytes(token.meta.token)
+        start = line.index(b'"progressToken"') + len(b'"progressToken":')
+        if line.startswith(raw, start):
+            return start, start + len(raw)
+    return scan.find(line, b"params", b"_meta", b"progressToken")
+
+
+def find_in_result(line: bytes, *path: bytes) -> Span | None:
+    """Where `result` → path stands in an answer, or None. Raises Malformed as `find_in`."""
+    if path[-1] not in line and b"\\u" not in line:
+        return None
+    return scan.find(line, b"result", *path)
+
+
+def id_of_oversize(edges: bytes) -> tuple[bytes | None, bool]:
+    """(id of a message of which only both ends are known, or None; whether it looks like a request)."""
+    half = len(edges) // 2
+    head, tail = edges[:half], edges[half:]
+    is_request = b'"method"' in head[:4096] or b'"method"' in tail[-4096:]
+    front = re.match(rb'\s*\{(?:\s*"(?:jsonrpc|method)"\s*:\s*"[^"\\]*"\s*,)*\s*"id"\s*:\s*' + _ID + rb"\s*,", head)
+    if front is not None:
+        return front[1], is_request
+    end = rb'[}\]"\w]\s*,(?:\s*"(?:jsonrpc|method)"\s*:\s*"[^"\\]*"\s*,)*\s*"id"\s*:\s*'
+    back = re.search(end + _ID + rb'\s*(?:,\s*"(?:jsonrpc|method)"\s*:\s*"[^"\\]*"\s*)*\}\s*\Z', tail)
+    return (back[1] if back is not None else None), is_request
+
+
+def id_key(raw: bytes) -> bytes:
+    """Equal for two spellings of one id: `"a"` and `"\\u0061"`. A number and a string never are."""
+    if raw[:1] != b'"' or b"\\" not in raw:
+        return raw
+    return b'"%b"' % scan.unescape(raw)
+
+
+def error_line(id_: bytes, code: int, message: str, data: object = None) -> bytes:
+    """A JSON-RPC error as a line with its newline; `id_` as its bytes."""
+    error: dict[str, object] = {"code": code, "message": message}
+    if data is not None:
+        error["data"] = data
+    return b'{"jsonrpc":"2.0","id":%b,"error":%b}\n' % (id_, msgspec.json.encode(error))
+
+
+def result_line(id_: bytes, result: bytes = b"{}") -> bytes:
+    """A JSON-RPC result as a line with its newline; both as their bytes."""
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}\n' % (id_, result)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        _peek(line)
+    except (msgspec.DecodeError, RecursionError):
+        return _judge(line) is None
+    return True
+
+
+def _judge(line: bytes) -> Rejected | None:
+    """Why a line that the fast parser refused is no JSON, or None if only the parser is at fault."""
+    try:
+        msgspec.json.decode(scan.strict_copy(line), type=Raw)
+    except RecursionError:
+        return Rejected(INVALID_REQUEST, f"This message is nested deeper than {JSON_DEPTH} levels.")
+    except msgspec.DecodeError as error:
+        return Rejected(PARSE_ERROR, f"This line is not JSON: {error}.")
+    return None
+
+
+def _read_slowly(line: bytes) -> Message:
+    """As the readers, by scanning: for layouts that they do not know."""
+    try:
+        _peek(line)
+    except (msgspec.DecodeError, RecursionError):
+        rejected = _judge(line)
+        if rejected is not None:
+            return rejected
+    stripped = line.lstrip(b" \t\r\n")
+    if stripped[:1] == b"[":
+        return Rejected(INVALID_REQUEST, "JSON-RPC batches are not part of MCP: send one message a line.")
+    if stripped[:1] != b"{":
+        return Rejected(INVALID_REQUEST, "This line is JSON but no object, so it is no JSON-RPC message.")
+    spans: dict[bytes, Span] = {}
+    try:
+        found = scan.members(line)
+    except Malformed as error:
+        return Rejected(PARSE_ERROR, f"This line is not JSON: {error}.")
+    for name, start, end in found:
+        if name in spans and name in _NAMES:
+            return Rejected(INVALID_REQUEST, f"{name.decode()!r} stands twice in this message.")
+        spans[name] = (start, end)
+    return _classify(line, spans)
+
+
+def _classify(line: bytes, spans: dict[bytes, Span]) -> Message:
+    span = spans.get(b"id")
+    raw = line[slice(*span)] if span else b""
+    if span and (not _valid_id.match(raw) or len(raw) > ID_BYTES):
+        return Rejected(INVALID_REQUEST, f"The id of a message is a string or a number of at most {ID_BYTES} bytes.")
+    if line[slice(*spans.get(b"jsonrpc", (0, 0)))] != b'"2.0"':
+        return Rejected(INVALID_REQUEST, 'This message lacks "jsonrpc": "2.0".', raw or b"null")
+    method = spans.get(b"method")
+    if method:
+        if line[method[0] : method[0] + 1] != b'"':
+            return Rejected(INVALID_REQUEST, "The method of a message is a string.", raw or b"null")
+        if b"result" in spans or b"error" in spans:
+            return Rejected(INVALID_REQUEST, "A message has a method or a result, not both.", raw or b"null")
+        name = scan.unescape(line[slice(*method)]).decode(errors="replace")
+        at = spans.get(b"params")
+        params = Raw(line[slice(*at)]) if at else UNSET
+        return Request(line, raw, span, name, params) if span else Notification(line, name, params)
+    if span and (b"result" in spans) != (b"error" in spans):
+        return Answer(line, raw, span, b"error" in spans)
+    return Rejected(INVALID_REQUEST, "A JSON-RPC message has a method, or an id and either a result or an error.", raw or b"null")
+
+
+__all__ = [
+    "Answer",
+    "Malformed",
+    "Message",
+    "Notification",
+    "Rejected",
+    "Request",
+    "error_line",
+    "find_in",
+    "find_in_result",
+    "find_token",
+    "id_key",
+    "id_of_oversize",
+    "read_host",
+    "read_server",
+    "result_line",
+    "splice",
+]

@@ -1,0 +1,106 @@
+"""Request ids and progress tokens of one upstream. MCP base protocol, "Requests", "Progress", "Cancellation".
+
+Ids sent up are one growing integer, never reused in a generation and below 2^53: TypeScript servers do not answer larger
+or fractional ones, Python servers confuse "7" and 7. The same integer is the progress token of its request.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from mux.core.envelope import find_token, splice
+from mux.core.methods import SAFE
+from mux.limits import TOMBSTONE_SECONDS
+
+if TYPE_CHECKING:
+    from mux.core.session import Call, Session
+
+
+class Token:
+    """A progress token of a request that has its answer: late progress still belongs to its session."""
+
+    __slots__ = ("expires", "session", "token")
+
+    def __init__(self, session: Session, token: bytes, expires: float) -> None:
+        self.session = session
+        self.token = token
+        self.expires = expires
+
+
+class Ids:
+    """flying: what is at the server, by the id it has there, cancelled requests included until their answer or expiry."""
+
+    __slots__ = ("_cancelled", "_finished", "_next", "_order", "flying")
+
+    def __init__(self, first: int) -> None:
+        self._next = first
+        self.flying: dict[bytes, Call] = {}
+        self._finished: dict[bytes, Token] = {}
+        self._order: deque[tuple[float, bytes]] = deque()
+        self._cancelled: deque[tuple[float, bytes]] = deque()
+
+    def restart(self, first: int) -> list[Call]:
+        """A new generation: ids from `first`; returns what was at the server, oldest first."""
+        calls = list(self.flying.values())
+        self.__init__(first)  # type: ignore[misc]
+        return calls
+
+    def allocate(self) -> bytes:
+        """An id that no request of this generation had."""
+        uid = b"%d" % self._next
+        self._next += 1
+        return uid
+
+    def send(self, call: Call) -> bytes:
+        """Give the request its id and return the line to send up. Raises Malformed at an ambiguous progress token."""
+        request = call.request
+        assert request is not None  # only safe requests are sent twice, and they keep theirs
+        token = find_token(request)
+        uid = b"%d" % self._next
+        self._next += 1
+        call.uid = uid
+        self.flying[uid] = call
+        if call.method not in SAFE:
+            call.request = None
+        if token is None:
+            return splice(request.line, (request.span, uid))
+        call.token = request.line[token[0] : token[1]]
+        return splice(request.line, (request.span, uid), (token, uid))
+
+    def settle(self, uid: bytes, now: float) -> Call | None:
+        """Take out the request that was answered; its progress token is remembered for a while."""
+        call = self.flying.pop(uid, None)
+        if call is not None and call.token and not call.cancelled:
+            self._expire(now)
+            self._finished[uid] = Token(call.session, call.token, now + TOMBSTONE_SECONDS)
+            self._order.append((now + TOMBSTONE_SECONDS, uid))
+        return call
+
+    def cancelled(self, call: Call, now: float) -> None:
+        """Nobody waits for the request any more: it stays as a tombstone, for what the server still sends for it."""
+        call.cancelled = True
+        call.request = None
+        self._expire(now)
+        self._cancelled.append((now + TOMBSTONE_SECONDS, call.uid))
+
+    def progress(self, uid: bytes, now: float) -> tuple[Session, bytes] | None:
+        """Whose progress token `uid` is, and how that session wrote it."""
+        call = self.flying.get(uid)
+        if call is not None:
+            return (call.session, call.token) if call.token and not call.cancelled else None
+        finished = self._finished.get(uid)
+        if finished is None or finished.expires < now:
+            return None
+        return finished.session, finished.token
+
+    def leave(self, session: Session) -> None:
+        """Forget the finished tokens of a session that is gone."""
+        for uid in [uid for uid, token in self._finished.items() if token.session is session]:
+            del self._finished[uid]
+
+    def _expire(self, now: float) -> None:
+        while self._order and self._order[0][0] <= now:
+            self._finished.pop(self._order.popleft()[1], None)
+        while self._cancelled and self._cancelled[0][0] <= now:
+            self.flying.pop(self._cancelled.popleft()[1], None)

@@ -1,0 +1,35 @@
+"""What the multiplexer has to know of MCP methods. A method in none of these tables passes as it is."""
+
+from __future__ import annotations
+
+SAFE = frozenset({
+    "completion/complete",
+    "ping",
+    "prompts/list",
+    "resources/list",
+    "resources/read",
+    "resources/templates/list",
+    "server/discover",
+    "tools/list",
+})
+"""Requests without effect: sent again to the next generation when a server dies under them."""
+
+MAY_ASK = frozenset({"completion/complete", "prompts/get", "resources/read", "tasks/result", "tools/call"})
+"""Requests during which a server may ask its client something. MCP 2025-11-25, "Sampling", "Elicitation"."""
+
+REPEATABLE_NOTIFICATIONS = frozenset({"notifications/initialized", "notifications/roots/list_changed"})
+"""Notifications of a host that are repeated if it is unknown whether they arrived."""
+
+LIST_CHANGED = frozenset({
+    "notifications/prompts/list_changed",
+    "notifications/resources/list_changed",
+    "notifications/tools/list_changed",
+})
+"""Notifications of a server that concern every session."""
+
+CAPABILITY_OF_QUESTION = {
+    "elicitation/create": "elicitation",
+    "roots/list": "roots",
+    "sampling/createMessage": "sampling",
+}
+"""What a client must have declared to be asked."""

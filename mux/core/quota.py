@@ -1,0 +1,80 @@
+"""Whose request goes to the server next: limits per session and per upstream, round robin over the sessions that wait."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from mux.limits import SESSION_IN_FLIGHT, SESSION_WAITING, UPSTREAM_IN_FLIGHT
+
+if TYPE_CHECKING:
+    from mux.core.session import Call, Session
+
+
+class Quota:
+    """Counts what is at the server and queues what is not. A session stands in the ring once while it waits."""
+
+    __slots__ = ("in_flight", "ring")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.ring: deque[Session] = deque()
+
+    def admits(self, session: Session) -> bool:
+        """Whether a new request of the session may go up at once."""
+        return (
+            not session.waiting and session.in_flight < SESSION_IN_FLIGHT and self.in_flight < UPSTREAM_IN_FLIGHT
+        )
+
+    def take(self, session: Session) -> None:
+        """A request of the session goes up."""
+        session.in_flight += 1
+        self.in_flight += 1
+
+    def release(self, session: Session) -> None:
+        """It was answered, or given up."""
+        session.in_flight -= 1
+        self.in_flight -= 1
+
+    def wait(self, call: Call, *, first: bool = False) -> bool:
+        """Queue a request behind (or before) the session's others; False if its queue is full."""
+        session = call.session
+        if len(session.waiting) >= SESSION_WAITING and not first:
+            return False
+        if not session.waiting:
+            self.ring.append(session)
+        if first:
+            session.waiting.appendleft(call)
+        else:
+            session.waiting.append(call)
+        return True
+
+    def withdraw(self, call: Call) -> None:
+        """A request that waits is no longer wanted."""
+        session = call.session
+        session.waiting.remove(call)
+        if not session.waiting:
+            self.ring.remove(session)
+
+    def clear(self, session: Session) -> list[Call]:
+        """Take out all that the session has waiting."""
+        calls = list(session.waiting)
+        if calls:
+            session.waiting.clear()
+            self.ring.remove(session)
+        return calls
+
+    def next(self) -> Call | None:
+        """The next request that may go up, or None. It is counted by `take`, not here."""
+        if self.in_flight >= UPSTREAM_IN_FLIGHT:
+            return None
+        for _ in range(len(self.ring)):
+            session = self.ring.popleft()
+            if session.in_flight >= SESSION_IN_FLIGHT:
+                self.ring.append(session)
+                continue
+            call = session.waiting.popleft()
+            if session.waiting:
+                self.ring.append(session)
+            return call
+        return None

@@ -1,0 +1,92 @@
+"""What `mux status` shows of the core: plain values, no environment, no payloads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from mux.core import faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mux.core.router import Router
+    from mux.core.session import Session
+
+
+class SessionSnapshot(msgspec.Struct, frozen=True):
+    """One session. since: monotonic seconds. upstream: the number of its upstream, or None."""
+
+    session: int
+    client_name: str
+    client_version: str
+    cwd: str
+    in_flight: int
+    waiting: int
+    since: float
+    upstream: int | None
+
+
+class UpstreamSnapshot(msgspec.Struct, frozen=True):
+    """One upstream. since: when it entered its state, monotonic seconds. dropped: messages nobody could be given."""
+
+    upstream: int
+    process: int
+    pid: int
+    state: str
+    generation: int
+    command: str
+    cwd: str
+    sessions: int
+    in_flight: int
+    waiting: int
+    since: float
+    dropped: int
+    last_error: str
+
+
+class PoolSnapshot(msgspec.Struct, frozen=True):
+    """Everything, in the order of its arrival."""
+
+    draining: bool
+    sessions: list[SessionSnapshot]
+    upstreams: list[UpstreamSnapshot]
+
+
+def snapshot(sessions: Iterable[Session], routers: Iterable[Router], now: float, *, draining: bool) -> PoolSnapshot:
+    """The state at `now`."""
+    return PoolSnapshot(
+        draining=draining,
+        sessions=[
+            SessionSnapshot(
+                session=session.id,
+                client_name=session.client[0],
+                client_version=session.client[1],
+                cwd=session.spec.cwd.decode(errors="replace"),
+                in_flight=session.in_flight,
+                waiting=len(session.waiting),
+                since=session.opened_at,
+                upstream=session.router.number if session.router else None,
+            )
+            for session in sessions
+        ],
+        upstreams=[
+            UpstreamSnapshot(
+                upstream=router.number,
+                process=router.upstream.process,
+                pid=router.upstream.pid,
+                state=router.upstream.state.value,
+                generation=router.upstream.generation,
+                command=faults.text(router.spec.argv),
+                cwd=router.spec.cwd.decode(errors="replace"),
+                sessions=len(router.sessions),
+                in_flight=router.quota.in_flight,
+                waiting=sum(len(s.waiting) for s in router.quota.ring),
+                since=router.upstream.since,
+                dropped=router.dropped,
+                last_error=router.upstream.last_error,
+            )
+            for router in routers
+        ],
+    )
