@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench.load import DEPTH, Lane, rate, round_trips
+from bench.load import Lane, rate, round_trips
 from bench.report import machine, markdown
 from mux.cli import processes
 from mux.cli.client import Client
@@ -140,7 +140,7 @@ class Bench:
 
     @contextlib.contextmanager
     def _fleet(self, argv: Sequence[str], sessions: int) -> Iterator[Fleet]:
-        with Fleet("bench", argv, ["/"], Progress(open(os.devnull, "w"))) as fleet:  # noqa: SIM115
+        with Fleet("bench", argv, ["/"], Progress(open(os.devnull, "w"))) as fleet:
             fleet.start(sessions)
             yield fleet
 

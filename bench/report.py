@@ -66,8 +66,8 @@ def markdown(result: Json) -> str:
     lines += ["", *("| " + " | ".join(row) + " |" for row in memory)]
     source = (
         f"`python -m bench`: {where['cores']} cores of {where['cpu']}, {where['system']}, Python {where['python']}, "
-        f"mux {where['mux']}, {where['date']}. An echo server in standard-library Python, {MESSAGE_BYTES}-byte requests, "
-        f"one at a time for round trips, {DEPTH} open per session for rates. Client, shims, backend and server share the cores; "
-        f"8 sessions directly are 8 servers, through mux-shim they are one."
+        f"mux {where['mux']}, {where['date']}. An echo server in standard-library Python, {MESSAGE_BYTES}-byte "
+        f"requests, one at a time for round trips, {DEPTH} open per session for rates. Client, shims, backend and "
+        "server share the cores; 8 sessions directly are 8 servers, through mux-shim they are one."
     )
     return "\n".join([*lines, "", source, ""])

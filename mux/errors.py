@@ -33,6 +33,10 @@ class RendezvousError(MuxError):
     """No backend can be reached or started from here."""
 
 
+class NoBackend(RendezvousError):
+    """Nobody listens where a running backend was to be joined."""
+
+
 class UnsafePath(RendezvousError):
     """A runtime directory, socket or lock is not ours, or open to others; never repaired."""
 

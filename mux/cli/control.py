@@ -5,22 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import sys
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from mux import __version__
-from mux.errors import Denied, MuxError, UnsafePath, WireError
+from mux.errors import MuxError, NoBackend, WireError
 from mux.limits import CONTROL_SECONDS, READ_BYTES
-from mux.rendezvous import peer
-from mux.rendezvous.paths import Place, places
-from mux.wire import frames
+from mux.wire.frames import LINE, OUT, ROLE_CONTROL, Hello, frame
+
+if TYPE_CHECKING:
+    from mux.rendezvous.attach import Attached
+    from mux.rendezvous.paths import Place
 
 Json = dict[str, Any]
-
-GONE = (FileNotFoundError, ConnectionRefusedError)
-"""What connecting to a place says where nobody listens."""
 
 
 def add_socket_option(parser: argparse.ArgumentParser) -> None:
@@ -33,70 +32,58 @@ def add_socket_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def ask(place: Place, command: str) -> Json | None:
-    """The result of a control command, or None if no backend listens at `place`.
+def ask(places: Sequence[Place], command: str) -> Json | None:
+    """The result of a control command from the first live backend of `places`, or None if there is none.
 
-    Raises UnsafePath if something there is not ours, MuxError if a backend is there and does not answer, or refuses.
-    """
-    if not place.exists():
-        return None
-    deadline = time.monotonic() + CONTROL_SECONDS
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(CONTROL_SECONDS)
-        try:
-            connection.connect(place.socket)
-            if not peer.is_ours(connection):
-                raise UnsafePath(f"{place.socket} is served by another user")
-            hello = frames.Hello(role=frames.ROLE_CONTROL, version=__version__.encode(), cwd=os.fsencode(os.getcwd()))
-            connection.sendall(frames.frame(frames.HELLO, hello.encode()))
-            connection.sendall(frames.frame(frames.LINE, json.dumps({"command": command}).encode(), seq=1))
-            return _result(_answer(connection, deadline), place)
-        except GONE:
-            return None
-        except TimeoutError as error:
-            raise MuxError(f"the backend at {place.socket} does not answer") from error
-        except OSError as error:
-            raise MuxError(f"the backend at {place.socket} cannot be asked: {error.strerror or error}") from error
-
-
-def find(option: str | None) -> tuple[Place, Json | None]:
-    """The first place where a backend answers `status`, with its state; else the place where one would start.
-
-    Raises what `ask` and `places` raise.
+    Raises MuxError if a backend is there and refuses or does not answer, UnsafePath if what is there is not ours.
     """
     if sys.platform == "win32":
         raise MuxError("there is no backend on Windows yet: mux-shim runs each server directly")
-    candidates = places(option)
-    for place in candidates:
-        if (state := ask(place, "status")) is not None:
-            return place, state
-    return candidates[0], None
+    from mux.rendezvous.attach import connect  # cannot be imported on Windows
+
+    hello = Hello(role=ROLE_CONTROL, version=__version__.encode())
+    try:
+        attached = connect(places, hello.encode())
+    except NoBackend:
+        return None
+    socket = attached.place.socket
+    try:
+        return _result(_answer(attached, json.dumps({"command": command}).encode()), socket)
+    except TimeoutError as error:
+        raise MuxError(f"the backend at {socket} does not answer") from error
+    except OSError as error:
+        raise MuxError(f"the backend at {socket} cannot be asked: {error.strerror or error}") from error
+    finally:
+        attached.sock.close()
 
 
-def _answer(connection: socket.socket, deadline: float) -> bytes:
-    reader = frames.FrameReader()
-    while (left := deadline - time.monotonic()) > 0:
-        connection.settimeout(left)
-        data = connection.recv(READ_BYTES)
-        if not data:
-            raise MuxError("the backend closed the connection: it is just leaving, or it does not know this version")
-        for kind, _, seq, payload in reader.feed(data):
-            if kind == frames.REFUSE:
-                raise Denied(f"the backend refuses: {frames.parse_refuse(payload)[1]}")
-            if kind == frames.OUT and seq == 1:
+def _answer(attached: Attached, line: bytes) -> bytes:
+    deadline = time.monotonic() + CONTROL_SECONDS
+    attached.sock.sendall(frame(LINE, line, seq=1))
+    arrived = attached.frames
+    while True:
+        for kind, _, seq, payload in arrived:
+            if kind == OUT and seq == 1:
                 return payload
-    raise TimeoutError
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        attached.sock.settimeout(left)
+        data = attached.sock.recv(READ_BYTES)
+        if not data:
+            raise MuxError(f"the backend at {attached.place.socket} is just leaving")
+        arrived = attached.reader.feed(data)
 
 
-def _result(payload: bytes, place: Place) -> Json:
+def _result(payload: bytes, socket: str) -> Json:
     try:
         answer = json.loads(payload)
     except ValueError as error:
-        raise WireError(f"the backend at {place.socket} answered with something that is not JSON") from error
+        raise WireError(f"the backend at {socket} answered with something that is not JSON") from error
     match answer:
         case {"result": dict(result)}:
             return result
         case {"error": str(sentence)}:
             raise MuxError(sentence)
         case _:
-            raise WireError(f"the backend at {place.socket} answered neither result nor error")
+            raise WireError(f"the backend at {socket} answered neither result nor error")

@@ -71,7 +71,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--call",
         type=_call,
         metavar="TOOL[=JSON]",
-        help="the tool to call, with its arguments (default: one that calls itself read-only and needs none; else ping)",
+        help="the tool to call, with its arguments (default: one marked read-only that needs none, else ping)",
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND...", help="any stdio MCP server")
     parser.set_defaults(run=run)
@@ -178,7 +178,7 @@ def _memory_table(direct: Half, through: Half) -> str:
 
 def _time_table(direct: Half, through: Half, call: Call | None) -> str:
     what = f"call of {text.printable(call[0])}" if call else "ping"
-    rows = [("", "first session ready", "later sessions", f"{what}, there and back")]
+    rows: list[tuple[str, ...]] = [("", "first session ready", "later sessions", f"{what}, there and back")]
     rows += [
         (title, *(text.milliseconds(value) for value in dataclasses.astuple(half.times)))
         for title, half in (("directly", direct), ("through mux-shim", through))
@@ -187,7 +187,7 @@ def _time_table(direct: Half, through: Half, call: Call | None) -> str:
 
 
 def _server(options: argparse.Namespace) -> tuple[tuple[str, ...], Call | None]:
-    """What to start and, where it is known already, what to call. The command is resolved before any directory changes."""
+    """What to start and, where it is known already, what to call. The command is resolved where we stand."""
     command: list[str] = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         return EMBEDDED, options.call or EMBEDDED_CALL

@@ -8,7 +8,6 @@ import shutil
 import sys
 import tempfile
 import time
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,7 +35,7 @@ class PrivateBackend:
         directory = tempfile.mkdtemp(prefix="mux-demo-")
         if len(os.fsencode(Path(directory, NAME))) > SUN_PATH_BYTES:
             os.rmdir(directory)
-            directory = tempfile.mkdtemp(prefix="mux-demo-", dir="/tmp")  # noqa: S108 - mkdtemp makes it 0700 and ours
+            directory = tempfile.mkdtemp(prefix="mux-demo-", dir="/tmp")
         self._directory = Path(directory)
         self._place = Place(str(self._directory / NAME))
         return self
@@ -56,7 +55,7 @@ class PrivateBackend:
 
     def status(self) -> Json:
         """What `mux status --json` shows. Raises MuxError if no backend runs here."""
-        state = control.ask(self._place, "status")
+        state = control.ask([self._place], "status")
         if state is None:
             raise MuxError("mux-shim could not use a backend and ran the servers directly")
         return state
@@ -72,7 +71,7 @@ class PrivateBackend:
         return main, below
 
     def leave(self) -> list[psutil.Process]:
-        """Wait until the backend has left by itself; returns what is left of it and its servers after a bounded wait."""
+        """Wait until the backend has left by itself; returns what a bounded wait leaves of it and its servers."""
         patience = 2 * self._grace + 3 * STOP_STEP_SECONDS
         deadline = time.monotonic() + patience
         if not self._seen and self._held():

@@ -75,7 +75,7 @@ def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
 
 
 def kill(processes: Iterable[psutil.Process]) -> None:
-    """SIGKILL to those that still run; psutil compares the start time first, so no stranger with a reused pid is hit."""
+    """SIGKILL to those that still run. psutil compares the start time, so a stranger with a reused pid is safe."""
     for process in processes:
         try:
             process.kill()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mux.cli import control, text
+from mux.rendezvous.paths import places
 
 Json = dict[str, Any]
 
@@ -28,11 +29,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Ask and print. Raises MuxError if a backend is there and does not answer."""
-    place, state = control.find(options.socket)
+    candidates = places(options.socket)
+    state = control.ask(candidates, "status")
     if options.json:
         print(json.dumps(state or {"backend": None, "upstreams": [], "sessions": []}, indent=2))
     elif state is None:
-        print(f"No backend is running at {place.socket}. One starts with the first session.")
+        print(f"No backend is running at {candidates[0].socket}. One starts with the first session.")
     else:
         print(screen(state))
     return 0
