@@ -18,7 +18,7 @@ from mux.errors import Denied, UsageError
 from mux.limits import GRACE_SECONDS
 from mux.wire.frames import Hello
 
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|)", re.ASCII)
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{0,9})?)(ms|s|m|h|)", re.ASCII)
 _UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SALT_BYTES = 16
 

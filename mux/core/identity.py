@@ -81,17 +81,13 @@ def canonical_initialize(params: bytes) -> bytes:
         if isinstance(value, dict):
             _forget_progress_token(value)
         return msgspec.json.encode(value, order="sorted")
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
         return params
 
 
 def differences(a: Identity, b: Identity) -> list[str]:
     """The parts in which two identities differ, sorted: names of parts and of variables, never a value."""
-    parts = [
-        name
-        for name in ("argv", "cwd", "executable", "scope", "umask")
-        if getattr(a, name) != getattr(b, name)
-    ]
+    parts = [name for name in ("argv", "cwd", "executable", "scope", "umask") if getattr(a, name) != getattr(b, name)]
     if a.salt != b.salt:
         parts.append("session")
     parts += [f"environment {name}" for name in _differing(a.environment, b.environment)]

@@ -15,12 +15,18 @@ from __future__ import annotations
 
 NOISE: dict[str, tuple[bytes, ...]] = {
     # hosts
-    "opencode 1.18: pid of the host": (b"OPENCODE_PID",),
-    "opencode 1.x desktop and workers: one run": (b"OPENCODE_RUN_ID",),
-    "Claude Code 2.1: one conversation, and its channel to sibling sessions": (
-        b"CLAUDE_CODE_SESSION_ID",
-        b"CLAUDE_CODE_MESSAGING_*",
+    "opencode 1.18: pid of the host, one run, which of its processes": (
+        b"OPENCODE_PID",
+        b"OPENCODE_PROCESS_ROLE",
+        b"OPENCODE_RUN_ID",
     ),
+    "Claude Code 2.1: pid of the host, one conversation, its channel to sibling sessions": (
+        b"CLAUDE_CODE_MESSAGING_*",
+        b"CLAUDE_CODE_REMOTE_SESSION_ID",
+        b"CLAUDE_CODE_SESSION_ID",
+        b"CLAUDE_PID",
+    ),
+    "Codex: one conversation": (b"CODEX_THREAD_ID",),
     "Claude Code's editor extensions: port of the editor window, for the host": (b"CLAUDE_CODE_SSE_PORT",),
     "gemini-cli's editor extension: address, pid and workspace of the editor window, for the host": (
         b"GEMINI_CLI_IDE_*",
