@@ -159,7 +159,7 @@ def _ms(values: Sequence[float]) -> Json:
     return {"p50_ms": round(ordered[len(ordered) // 2], 1), "worst_ms": round(ordered[-1], 1), "starts": len(ordered)}
 
 
-def _watchdog(number: int, frame: object) -> NoReturn:
+def _watchdog(number: int, _frame: object) -> NoReturn:
     raise SystemExit(f"bench: ended by signal {number}")
 
 

@@ -219,7 +219,7 @@ def _directories(count: int | None) -> Iterator[list[str]]:
         yield [str(path) for path in paths]
 
 
-def _leave(number: int, frame: object) -> NoReturn:
+def _leave(number: int, _frame: object) -> NoReturn:
     """Unwind once, so that everything started is ended; from here on signals must not cut that short."""
     for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(other, signal.SIG_IGN)

@@ -84,8 +84,8 @@ def _text(text: str, *, error: bool = False) -> Json:
 
 METHODS = {
     "initialize": initialize,
-    "ping": lambda params: {},
-    "tools/list": lambda params: {"tools": TOOLS},
+    "ping": lambda _: {},
+    "tools/list": lambda _: {"tools": TOOLS},
     "tools/call": call,
 }
 

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     root = parser()
     try:
-        _check_name(root, words)
+        _check_name(words)
         options = root.parse_args(words)
         if "run" not in options:
             root.print_help(sys.stderr)
@@ -63,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _check_name(root: argparse.ArgumentParser, words: Sequence[str]) -> None:
-    """argparse answers an unknown command with a list; a typo deserves the one that was meant."""
+def _check_name(words: Sequence[str]) -> None:
+    """Refuse a command that is none. A typo deserves the one that was meant, and argparse would list all."""
     if not words or words[0].startswith("-"):
         return
     names = [module.__name__.rpartition(".")[2] for module in COMMANDS]
