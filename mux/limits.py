@@ -96,6 +96,9 @@ EXIT_AGAIN_SECONDS = 1.0
 SELF_CHECK_SECONDS = 30.0
 """How often the backend compares the inodes of its socket and lock with its own."""
 
+DURATION_CEILING_SECONDS = 365 * 86_400.0
+"""A longer time in an option means this one: a year is for ever, and no timer overflows."""
+
 # --- rendezvous ---------------------------------------------------------------------------
 
 SUN_PATH_BYTES = 103

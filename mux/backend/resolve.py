@@ -15,10 +15,10 @@ from mux.core.environment import INSIDE, prepare, stable_path, untouched, variab
 from mux.core.events import LaunchSpec, SessionOpened
 from mux.core.identity import Identity
 from mux.errors import Denied, UsageError
-from mux.limits import GRACE_SECONDS
+from mux.limits import DURATION_CEILING_SECONDS, GRACE_SECONDS
 from mux.wire.frames import Hello
 
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{0,9})?)(ms|s|m|h|)", re.ASCII)
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{0,9})?(?:e\+\d\d)?)(ms|s|m|h|)", re.ASCII)
 _UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SALT_BYTES = 16
 
@@ -29,11 +29,10 @@ def resolve(session: int, hello: Hello) -> SessionOpened:
     Raises UsageError for a malformed option, or no COMMAND; Denied if the session comes from below the server that it
     would share, which would wait for itself.
     """
-    found = variables(hello.environment)
-    grace = duration(_option(hello, found, "grace", str(GRACE_SECONDS)), "grace")
+    grace = duration(_option(hello, "grace", str(GRACE_SECONDS)), "grace")
     wanted = identify(hello)
     key = wanted.base_key().hex().encode()
-    above = [outer for outer in found.get(INSIDE, b"").split(b":") if outer]
+    above = [outer for outer in variables(hello.environment).get(INSIDE, b"").split(b":") if outer]
     if key in above:
         raise Denied("this command would run below itself")
     shared = wanted.scope != identity.SESSION
@@ -63,7 +62,7 @@ def identify(hello: Hello) -> Identity:
     if not os.path.isabs(hello.cwd):
         raise UsageError("the working directory is not an absolute path")
     found = variables(hello.environment)
-    scope = _scope(hello, found)
+    scope = _scope(hello)
     entries = without_links(found.get(b"PATH", os.defpath.encode()), os.path.realpath)
     executable, entry = find_command(hello.argv[0], entries, hello.cwd)
     if scope == identity.SESSION:
@@ -84,15 +83,15 @@ def identify(hello: Hello) -> Identity:
 
 
 def duration(text: str, name: str) -> float:
-    """Seconds of `30`, `1.5`, `500ms`, `90s`, `15m`, `1h`. Raises UsageError, which names the option."""
+    """Seconds of `30`, `1.5`, `500ms`, `90s`, `15m`, `1h`, `1e+06`. Raises UsageError, which names the option."""
     match = _DURATION.fullmatch(text.strip())
     if not match:
         raise UsageError(f"{name}: {text!r} is not a duration; write seconds, or 90s, 15m, 1h")
-    return float(match[1]) * _UNITS[match[2]]
+    return min(float(match[1]) * _UNITS[match[2]], DURATION_CEILING_SECONDS)
 
 
 def find_command(command: bytes, entries: list[bytes], cwd: bytes) -> tuple[bytes, bytes | None]:
-    """(path, entry of PATH in which it stands). With a slash: the path from `cwd`, no entry. Not found: the bare name."""
+    """(path, the entry of PATH in which it stands). With a slash: from `cwd`, no entry. Not found: the bare name."""
     if b"/" in command:
         return os.path.join(cwd, command), None
     for entry in entries:
@@ -113,22 +112,22 @@ def git_root(cwd: bytes) -> bytes:
     return at
 
 
-def _scope(hello: Hello, found: Mapping[bytes, bytes]) -> str:
+def _scope(hello: Hello) -> str:
     if any(option.partition(b"=")[0] == b"no-share" for option in hello.options):
         return identity.SESSION
-    scope = _option(hello, found, "scope", identity.DIRECTORY)
+    scope = _option(hello, "scope", identity.DIRECTORY)
     if scope not in identity.SCOPES:
         raise UsageError(f"scope: {scope!r} is none of {', '.join(identity.SCOPES)}")
     return scope
 
 
-def _option(hello: Hello, found: Mapping[bytes, bytes], name: str, default: str) -> str:
-    """The last of the command line, else the environment's MUX_NAME, else the default."""
+def _option(hello: Hello, name: str, default: str) -> str:
+    """The last value that the shim sent. The shim alone reads MUX_*, and forgives what is malformed there."""
     for option in reversed(hello.options):
         key, _, value = option.partition(b"=")
         if key == name.encode():
             return value.decode(errors="replace")
-    return found.get(b"MUX_" + name.upper().encode(), default.encode()).decode(errors="replace")
+    return default
 
 
 def _directory(scope: str, hello: Hello, found: Mapping[bytes, bytes]) -> bytes:

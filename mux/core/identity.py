@@ -25,8 +25,11 @@ SCOPES = (DIRECTORY, PROJECT, USER, SESSION)
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What a server is started with. cwd: the server's own, which the scope has chosen. salt: not empty, and never
-    the same twice, for a session that shares with none."""
+    """What a server is started with.
+
+    cwd: the server's own, which the scope has chosen. salt: empty, or never the same twice, for a session that shares
+    with none.
+    """
 
     scope: str
     argv: tuple[bytes, ...]

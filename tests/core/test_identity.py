@@ -115,7 +115,7 @@ def test_differences_are_names_and_never_values() -> None:
         ([b"/bin/run"], False),
     ],
 )
-def test_a_relative_path_in_the_command_line_is_seen(argv: list[bytes], relative: bool) -> None:
+def test_a_relative_path_in_the_command_line_is_seen(argv: list[bytes], *, relative: bool) -> None:
     there = {b"there.js", b"bin/run"}
     assert names_relative_path(argv, there.__contains__) is relative
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import SupportsIndex
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import Buffer
 
 from mux.core.lines import LineBuffer, Oversize
 
@@ -21,7 +25,7 @@ def expected(line: bytes) -> bytes | tuple[bytes]:
 
 def chunks(data: bytes, cuts: list[int]) -> list[bytes]:
     at = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[a:b] for a, b in zip(at, at[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(at)]
 
 
 @given(stream, st.lists(st.integers(0, 10_000)))
@@ -73,10 +77,10 @@ def test_every_byte_is_searched_once_even_in_pieces_of_one() -> None:
     searched = 0
 
     class Piece(bytes):
-        def split(self, *args: object) -> list[bytes]:  # type: ignore[override]
+        def split(self, sep: Buffer | None = None, maxsplit: SupportsIndex = -1) -> list[bytes]:
             nonlocal searched
             searched += len(self)
-            return bytes(self).split(b"\n")
+            return bytes(self).split(sep, maxsplit)
 
     buffer = LineBuffer(1 << 20, 64)
     size = 200_000

@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from mux.backend.resolve import duration, git_root, identify, resolve
+from mux.core.environment import variables
+from mux.core.events import SessionOpened
+from mux.core.identity import differences
+from mux.errors import Denied, UsageError
+from mux.limits import GRACE_SECONDS
+from mux.wire.frames import Hello
+
+
+YEAR = 365 * 86_400
+
+
+class Place:
+    """A home with a repository in it, and a directory of commands."""
+
+    def __init__(self, root: Path) -> None:
+        self.home = root / "home"
+        self.repository = self.home / "repository"
+        self.sub = self.repository / "sub"
+        self.bin = root / "bin"
+        for directory in (self.sub, self.bin, self.repository / ".git"):
+            directory.mkdir(parents=True)
+        self.server = self.command(self.bin, "server")
+
+    def command(self, directory: Path, name: str) -> Path:
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / name
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+        return path
+
+    def hello(
+        self,
+        *argv: str,
+        cwd: Path | None = None,
+        path: str | None = None,
+        environment: Sequence[bytes] = (),
+        options: Sequence[bytes] = (),
+        session: bytes = b"",
+        umask: int = 0o022,
+        limits: Sequence[bytes] = (b"RLIMIT_NOFILE=1024:4096",),
+    ) -> Hello:
+        return Hello(
+            role=b"session",
+            version=b"0",
+            session=session,
+            cwd=os.fsencode(cwd or self.repository),
+            argv=[os.fsencode(word) for word in argv or ("server",)],
+            environment=[
+                *environment,
+                b"HOME=" + os.fsencode(self.home),
+                b"PATH=" + os.fsencode(path if path is not None else self.bin),
+            ],
+            options=options,
+            umask=umask,
+            limits=limits,
+        )
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def given_to(opened: SessionOpened) -> dict[bytes, bytes]:
+    return variables(opened.spec.environment)
+
+
+def test_a_server_is_started_as_the_host_would_have_started_it(place: Place) -> None:
+    opened = resolve(7, place.hello("server", "--flag", environment=[b"TOKEN=t", b"SHLVL=3"], umask=0o077))
+    assert opened.session == 7
+    assert opened.spec.argv == (b"server", b"--flag")
+    assert opened.spec.executable == os.fsencode(place.server)
+    assert opened.spec.cwd == os.fsencode(place.repository)
+    assert opened.spec.umask == 0o077
+    assert opened.spec.limits == (b"RLIMIT_NOFILE=1024:4096",)
+    assert given_to(opened) == {
+        b"HOME": os.fsencode(place.home),
+        b"PATH": os.fsencode(place.bin),
+        b"PWD": os.fsencode(place.repository),
+        b"TOKEN": b"t",
+        b"MUX_INSIDE": opened.base_key.hex().encode(),
+    }
+    assert (opened.grace, opened.shared, opened.resumed) == (GRACE_SECONDS, True, False)
+
+
+def test_equal_hellos_have_equal_keys_and_a_known_session_is_resumed(place: Place) -> None:
+    first, again = resolve(1, place.hello()), resolve(2, place.hello(session=b"s"))
+    assert first.base_key == again.base_key
+    assert again.resumed
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"umask": 0o077}, "umask"),
+        ({"limits": [b"RLIMIT_NOFILE=1:1"]}, "limit RLIMIT_NOFILE"),
+        ({"environment": [b"TOKEN=t"]}, "environment TOKEN"),
+    ],
+)
+def test_what_a_server_can_see_splits(place: Place, change: dict[str, object], part: str) -> None:
+    a, b = identify(place.hello()), identify(place.hello(**change))  # type: ignore[arg-type]
+    assert a.base_key() != b.base_key()
+    assert differences(a, b) == [part]
+
+
+def test_the_command_is_found_in_the_sessions_path_and_kept_as_found(place: Place, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(place.bin)
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "server").write_text("not executable")
+    (tmp_path / "second" / "server").mkdir(parents=True)
+    spec = resolve(1, place.hello(path=f"{tmp_path}/first:{tmp_path}/second:{link}")).spec
+    assert spec.executable == os.fsencode(link / "server")
+
+
+@pytest.mark.parametrize("entry", ["", ".", "bin"])
+def test_an_entry_of_path_can_be_relative_to_the_session(place: Place, entry: str) -> None:
+    server = place.command(place.sub / entry, "other")
+    found = resolve(1, place.hello("other", cwd=place.sub, path=f"/nowhere:{entry}")).spec.executable
+    assert os.path.samefile(found, server)
+    assert os.path.isabs(found)
+
+
+def test_a_command_with_a_slash_is_a_path_from_the_sessions_directory(place: Place) -> None:
+    place.command(place.repository / "tools", "server")
+    spec = resolve(1, place.hello("tools/server")).spec
+    assert spec.executable == os.fsencode(place.repository / "tools" / "server")
+    assert spec.argv == (b"tools/server",)
+
+
+@pytest.mark.parametrize("path", ["", "/nowhere"])
+def test_a_command_that_is_not_found_is_left_to_the_launch(place: Place, path: str) -> None:
+    spec = resolve(1, place.hello("absent-command", path=path)).spec
+    assert spec.executable == b"absent-command"
+
+
+def test_without_path_the_systems_default_is_searched(place: Place) -> None:
+    hello = place.hello("sh")
+    hello.environment = (b"HOME=/",)
+    opened = resolve(1, hello)
+    assert opened.spec.executable in (b"/bin/sh", b"/usr/bin/sh")
+    assert b"PATH" not in given_to(opened)
+
+
+def test_a_host_with_a_random_directory_in_path_shares(place: Place, tmp_path: Path) -> None:
+    keys = set()
+    for n in range(2):
+        own = place.command(tmp_path / "tmp" / "arg0" / f"codex-arg0Abc12{n}", "apply_patch").parent
+        opened = resolve(n, place.hello(path=f"{own}:{place.bin}"))
+        assert given_to(opened)[b"PATH"] == os.fsencode(place.bin)
+        keys.add(opened.base_key)
+    assert len(keys) == 1
+
+
+def test_the_directory_in_which_the_command_stands_is_never_lost(place: Place, tmp_path: Path) -> None:
+    own = place.command(tmp_path / "codex-arg0Abc123", "apply_patch").parent
+    opened = resolve(1, place.hello("apply_patch", path=f"{own}:{place.bin}"))
+    assert opened.spec.executable == os.fsencode(own / "apply_patch")
+    assert given_to(opened)[b"PATH"] == os.fsencode(f"{own}:{place.bin}")
+
+
+def test_shells_with_links_of_their_own_to_one_node_share_and_to_another_do_not(place: Place, tmp_path: Path) -> None:
+    keys = []
+    for n, version in enumerate(["v22", "v24", "v24"]):
+        place.command(tmp_path / version / "bin", "node")
+        link = tmp_path / "fnm_multishells" / f"{n}_1754531824712"
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(tmp_path / version)
+        opened = resolve(n, place.hello("node", path=f"{link}/bin:{place.bin}"))
+        assert opened.spec.executable == os.fsencode(tmp_path / version / "bin" / "node")
+        keys.append(opened.base_key)
+    assert keys[0] != keys[1] == keys[2]
+
+
+def directories(place: Place, scope: bytes, *argv: str) -> tuple[SessionOpened, SessionOpened]:
+    a, b = (
+        resolve(1, place.hello(*argv, cwd=cwd, options=[b"scope=" + scope])) for cwd in (place.repository, place.sub)
+    )
+    return a, b
+
+
+def test_scope_directory_splits_two_directories(place: Place) -> None:
+    a, b = directories(place, b"directory")
+    assert a.base_key != b.base_key
+    assert b.spec.cwd == given_to(b)[b"PWD"] == os.fsencode(place.sub)
+
+
+def test_scope_project_starts_at_the_root_of_the_repository(place: Place) -> None:
+    a, b = directories(place, b"project")
+    assert a.base_key == b.base_key
+    assert a.spec == b.spec
+    assert b.spec.cwd == given_to(b)[b"PWD"] == os.fsencode(place.repository)
+
+
+def test_scope_user_starts_at_home(place: Place) -> None:
+    a, b = directories(place, b"user")
+    assert a.spec == b.spec
+    assert b.spec.cwd == given_to(b)[b"PWD"] == os.fsencode(place.home)
+
+
+def test_the_scope_itself_splits(place: Place) -> None:
+    assert directories(place, b"project")[0].base_key != directories(place, b"directory")[0].base_key
+
+
+@pytest.mark.parametrize("argv", [("server", "."), ("server", "--root=./x"), ("server", "file"), ("./server",)])
+@pytest.mark.parametrize("scope", [b"project", b"user"])
+def test_a_relative_path_makes_the_directory_count_whatever_the_scope(
+    place: Place, scope: bytes, argv: tuple[str, ...]
+) -> None:
+    for directory in (place.repository, place.sub):
+        (directory / "file").write_text("")
+    a, b = directories(place, scope, *argv)
+    assert a.base_key != b.base_key
+    assert b.spec.cwd == os.fsencode(place.sub)
+
+
+@pytest.mark.parametrize("options", [[b"scope=session"], [b"no-share="], [b"no-share"]])
+def test_a_session_that_does_not_share_has_a_key_of_its_own_and_all_of_its_environment(
+    place: Place, options: list[bytes]
+) -> None:
+    environment = [b"SHLVL=3", b"PWD=/elsewhere", b"OLDPWD=/old", b"TMUX=t", b"MUX_SCOPE=user"]
+    a, b = (resolve(n, place.hello(options=options, environment=environment)) for n in (1, 2))
+    assert a.base_key != b.base_key
+    assert not a.shared
+    kept = given_to(a)
+    assert (kept[b"SHLVL"], kept[b"PWD"], kept[b"OLDPWD"], kept[b"TMUX"]) == (b"3", b"/elsewhere", b"/old", b"t")
+    assert [name for name in kept if name.startswith(b"MUX_")] == [b"MUX_INSIDE"]
+
+
+def test_the_last_of_an_option_counts_and_variables_and_unknown_options_do_not(place: Place) -> None:
+    opened = resolve(
+        1,
+        place.hello(
+            environment=[b"MUX_GRACE=nonsense", b"MUX_SCOPE=user"],
+            options=[b"grace=5", b"grace=7s", b"scope=directory", b"of-another-version=1"],
+        ),
+    )
+    assert opened.grace == 7
+    assert opened.base_key == resolve(1, place.hello()).base_key
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30", 30),
+        ("0", 0),
+        ("1.5", 1.5),
+        ("90s", 90),
+        ("15m", 900),
+        ("1h", 3600),
+        ("500ms", 0.5),
+        ("1e+06", 1e6),
+        ("9e+99", YEAR),
+    ],
+)
+def test_a_duration_is_seconds_or_has_a_unit(text: str, seconds: float) -> None:
+    assert duration(text, "grace") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1", "1d", "inf", "nan", "1e9", "9" * 400, "1 2", "٣"])
+def test_a_malformed_duration_is_refused_with_the_name_of_the_option(place: Place, text: str) -> None:
+    with pytest.raises(UsageError, match="grace"):
+        resolve(1, place.hello(options=[b"grace=" + text.encode()]))
+
+
+def test_an_unknown_scope_is_refused_with_the_ones_there_are(place: Place) -> None:
+    with pytest.raises(UsageError, match="directory, project, user, session"):
+        resolve(1, place.hello(options=[b"scope=\xff"]))
+
+
+def test_no_command_and_a_relative_directory_are_refused(place: Place) -> None:
+    hello = place.hello()
+    hello.cwd = b"here"
+    with pytest.raises(UsageError, match="directory"):
+        resolve(1, hello)
+    hello.argv = ()
+    with pytest.raises(UsageError, match="command"):
+        resolve(1, hello)
+
+
+@pytest.mark.parametrize("option", [b"scope=directory", b"scope=project", b"scope=user", b"scope=session"])
+def test_a_session_below_its_own_server_is_denied_and_another_is_not(place: Place, option: bytes) -> None:
+    outer = resolve(1, place.hello(options=[option], environment=[b"SHLVL=1", b"OLDPWD=/", b"TMUX=t"]))
+    inner = place.hello(options=[option])
+    inner.cwd = outer.spec.cwd
+    inner.environment = outer.spec.environment
+    with pytest.raises(Denied):
+        resolve(2, inner)
+    inner.argv = (b"server", b"--other")
+    above = given_to(resolve(3, inner))[b"MUX_INSIDE"]
+    assert above.startswith(given_to(outer)[b"MUX_INSIDE"] + b":")
+
+
+def test_the_servers_above_are_no_part_of_the_key(place: Place) -> None:
+    assert resolve(1, place.hello(environment=[b"MUX_INSIDE=aa:bb"])).base_key == resolve(1, place.hello()).base_key
+
+
+def test_a_worktree_is_a_project_and_outside_of_one_the_directory_is(place: Place, tmp_path: Path) -> None:
+    worktree = tmp_path / "worktree"
+    (worktree / "deep" / "er").mkdir(parents=True)
+    (worktree / ".git").write_text("gitdir: elsewhere")
+    assert git_root(os.fsencode(worktree / "deep" / "er")) == os.fsencode(worktree)
+    assert git_root(os.fsencode(place.bin)) == os.fsencode(place.bin)
+
+
+def test_a_home_that_is_no_directory_name_is_looked_up(place: Place) -> None:
+    hello = place.hello(options=[b"scope=user"])
+    hello.environment = (b"HOME=",)
+    assert os.path.isabs(resolve(1, hello).spec.cwd)
