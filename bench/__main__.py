@@ -14,7 +14,7 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -130,7 +130,7 @@ class Bench:
             }
 
     @contextlib.contextmanager
-    def _both(self, backend: PrivateBackend, sessions: int) -> Iterator[dict[str, list[Lane]]]:
+    def _both(self, backend: PrivateBackend, sessions: int) -> Generator[dict[str, list[Lane]], None, None]:
         with self._fleet(SERVER, sessions) as direct, self._fleet([*backend.shim, *SERVER], sessions) as shim:
             backend.processes(sessions)
             yield {
@@ -139,7 +139,7 @@ class Bench:
             }
 
     @contextlib.contextmanager
-    def _fleet(self, argv: Sequence[str], sessions: int) -> Iterator[Fleet]:
+    def _fleet(self, argv: Sequence[str], sessions: int) -> Generator[Fleet, None, None]:
         with Fleet("bench", argv, ["/"], Progress(open(os.devnull, "w"))) as fleet:
             fleet.start(sessions)
             yield fleet

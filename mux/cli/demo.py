@@ -15,7 +15,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -207,7 +207,7 @@ def _harmless(tools: Sequence[Json]) -> Call | None:
 
 
 @contextlib.contextmanager
-def _directories(count: int | None) -> Iterator[list[str]]:
+def _directories(count: int | None) -> Generator[list[str], None, None]:
     """The sessions' working directories: `count` fresh ones, or only ours."""
     if not count:
         yield [os.getcwd()]

@@ -51,13 +51,13 @@ class PrivateBackend:
         """The beginning of a command that reaches this backend; a server's command follows it."""
         beside = Path(sys.executable).with_name("mux-shim")
         program = [str(beside)] if beside.exists() else [sys.executable, "-m", "mux.shim.main"]
-        return [*program, "--socket", self._place.socket, "--grace", f"{self._grace:g}"]
+        return [*program, "--socket", self._place.socket, "--grace", f"{self._grace:g}", "--fallback", "error"]
 
     def status(self) -> Json:
         """What `mux status --json` shows. Raises MuxError if no backend runs here."""
         state = control.ask([self._place], "status")
         if state is None:
-            raise MuxError("mux-shim could not use a backend and ran the servers directly")
+            raise MuxError(f"no backend is running at {self._place.socket}")
         return state
 
     def processes(self, sessions: int) -> tuple[psutil.Process, list[psutil.Process]]:
@@ -65,7 +65,7 @@ class PrivateBackend:
         state = self.status()
         served = len(state.get("sessions", ()))
         if served != sessions:
-            raise MuxError(f"the backend serves {served} of {sessions} sessions; mux-shim ran the others directly")
+            raise MuxError(f"the backend serves {served} of {sessions} sessions")
         main, *below = processes.tree(int(state["backend"]["pid"]))
         self._seen = [main, *below]
         return main, below
