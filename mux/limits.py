@@ -81,6 +81,21 @@ START_SECONDS = 25.0
 HANDSHAKE_HOLD_SECONDS = 5.0
 """No message waits longer than this for a verdict on the server's era."""
 
+TURN_SECONDS = 20.0
+"""How long a call waits for its turn at a server that asks questions; hosts give a call 60 s and more."""
+
+SURVEY_SECONDS = 5.0
+"""How long `roots/list` waits for the slowest of several sessions."""
+
+DISCOVER_RUN_SECONDS = 2.0
+"""A server that has run this long without answering `server/discover` is taken for a legacy one that never will."""
+
+DISCOVER_FAILED_SECONDS = 10.0
+"""How long a `server/discover` waits, after its server died, for the `initialize` that tells hosts more."""
+
+OPEN_STATE_SECONDS = 600.0
+"""How long a server is kept after `input_required` or a task handle: it signs their state with a key of its own."""
+
 RESTART_FIRST_SECONDS = 0.1
 RESTART_CEILING_SECONDS = 30.0
 """Back-off between restarts of a crashing server, doubling."""

@@ -1,0 +1,374 @@
+"""From nothing to a WELCOME: join the backend of a place, or start it.
+
+Slow is not dead: only a free lock means that nobody is there. Whatever happens before WELCOME is a safe retry.
+"""
+
+from __future__ import annotations
+
+import os
+from select import POLLIN, poll
+from time import monotonic
+
+from mux.errors import AttachTimeout, Denied, NoBackend, RendezvousError, StartFailed, WireError
+from mux.limits import (
+    ATTACH_DRAINING_SECONDS,
+    ATTACH_EMPTY_SECONDS,
+    ATTACH_SECONDS,
+    BACKOFF_CEILING_SECONDS,
+    BACKOFF_FIRST_SECONDS,
+    HELLO_BYTES,
+    READ_BYTES,
+)
+from mux.rendezvous import failure, peer, spawn
+from mux.rendezvous.listener import listen
+from mux.rendezvous.lock import try_lock
+from mux.rendezvous.paths import unusable
+from mux.rendezvous.sockets import unix_stream
+from mux.wire.frames import (
+    HELLO,
+    NEVER,
+    REFUSE,
+    REFUSE_DENIED,
+    REFUSE_DRAINING,
+    STOPPED,
+    WELCOME,
+    FrameReader,
+    frame,
+    parse_refuse,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from mux.rendezvous.paths import Place
+    from mux.rendezvous.sockets import Socket
+
+    Wait = Callable[[Sequence[int], float], Collection[int]]
+    Start = Callable[[Place, int, int], int]
+
+_DIED = "the backend ended while it was starting, without a word"
+
+
+class Attached:
+    """A connection that was welcomed. `sock` has a timeout set; `frames` came behind WELCOME, `reader` goes on."""
+
+    __slots__ = ("frames", "place", "reader", "session", "sock")
+
+    def __init__(
+        self,
+        sock: Socket,
+        place: Place,
+        session: bytes,
+        frames: list[tuple[int, int, int, bytes]],
+        reader: FrameReader,
+    ) -> None:
+        self.sock = sock
+        self.place = place
+        self.session = session
+        self.frames = frames
+        self.reader = reader
+
+
+def wait_readable(fds: Sequence[int], seconds: float) -> Collection[int]:
+    """Those of `fds` that can be read or have ended, after at most `seconds`; with no `fds`, a pause."""
+    waiter = poll()
+    for fd in fds:
+        waiter.register(fd, POLLIN)
+    return [fd for fd, _ in waiter.poll(max(0.0, seconds) * 1000)]
+
+
+def attach(
+    places: Sequence[Place],
+    hello: bytes,
+    *,
+    not_before: float = 0.0,
+    start: Start = spawn.start,
+    wait: Wait = wait_readable,
+) -> Attached:
+    """Join the first live backend of `places`; if there is none, start one in `places[0]`.
+
+    No backend is started before the monotonic time `not_before` (infinity: never). Every wait goes through `wait`,
+    which may raise to give up. Returns within ATTACH_EMPTY_SECONDS where nobody is, ATTACH_SECONDS where somebody is
+    slow, longer only while a backend says that it is draining.
+
+    Raises Denied, StartFailed, AttachTimeout, UnsafePath or another RendezvousError; nothing is left open then.
+    """
+    if len(hello) > HELLO_BYTES:
+        raise RendezvousError(f"arguments and environment have {len(hello)} bytes; the limit is {HELLO_BYTES}")
+    places[0].prepare()
+    loop = _Loop(places, hello, not_before, start, wait)
+    try:
+        return loop.run()
+    finally:
+        loop.close()
+
+
+def connect(places: Sequence[Place], hello: bytes) -> Attached:
+    """Join a live backend and never start one. Raises NoBackend if nobody listens, and as `attach` does."""
+    for place in places:
+        if not place.exists():
+            continue
+        try:
+            sock = _connect(place)
+        except BlockingIOError as error:
+            raise AttachTimeout(f"the backend at {place.socket} is too busy to take a connection") from error
+        if sock is not None:
+            patience = _Patience()
+            patience.somebody()
+            loop = _Loop(places, hello, float("inf"), spawn.start, wait_readable)
+            answer = loop.introduce(sock, place, patience)
+            if isinstance(answer, Attached):
+                return answer
+            raise RendezvousError(f"the backend at {place.socket} is leaving")
+    raise NoBackend(f"no backend is running at {places[0].socket}")
+
+
+class _Patience:
+    """How long the loop goes on, and how long it rests between two attempts."""
+
+    __slots__ = ("_begun", "_rest", "_until")
+
+    def __init__(self) -> None:
+        self._begun = monotonic()
+        self._until = self._begun + ATTACH_EMPTY_SECONDS
+        self._rest = BACKOFF_FIRST_SECONDS
+
+    def somebody(self) -> None:
+        """There is a lock holder or a listener: slow is not dead."""
+        self._until = max(self._until, self._begun + ATTACH_SECONDS)
+
+    def draining(self) -> None:
+        """A backend is leaving, and says so; its successor can not start before it has gone."""
+        self._until = max(self._until, min(monotonic() + ATTACH_SECONDS, self._begun + ATTACH_DRAINING_SECONDS))
+
+    @property
+    def left(self) -> float:
+        """Seconds until the loop gives up, never below zero."""
+        return max(0.0, self._until - monotonic())
+
+    def rest(self, least: float) -> float:
+        """Seconds to rest now: jittered, growing, not beyond the end."""
+        jittered = self._rest * (0.5 + os.urandom(1)[0] / 255)
+        self._rest = min(self._rest * 2, BACKOFF_CEILING_SECONDS)
+        return min(max(jittered, least), self.left)
+
+
+class _Birth:
+    """A backend that this process has started: the read end of its status pipe, and what it said there."""
+
+    __slots__ = ("_said", "fd", "place")
+
+    def __init__(self, fd: int, place: Place) -> None:
+        self.fd = fd
+        self.place = place
+        self._said = b""
+
+    def hear(self) -> str | None:
+        """Read what is there. None: not all is said. "": it serves. Else the reason why it does not."""
+        data = os.read(self.fd, 4096)
+        if data:
+            self._said += data
+            return None
+        if self._said == b"ok":
+            return ""
+        return self._said.decode(errors="replace") or _DIED
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class _Loop:
+    """One call of `attach`."""
+
+    __slots__ = ("_birth", "_deaths", "_hello", "_not_before", "_places", "_start", "_wait")
+
+    def __init__(self, places: Sequence[Place], hello: bytes, not_before: float, start: Start, wait: Wait) -> None:
+        self._places = places
+        self._hello = hello
+        self._not_before = not_before
+        self._start = start
+        self._wait = wait
+        self._birth: _Birth | None = None
+        self._deaths = 0
+
+    def run(self) -> Attached:
+        patience = _Patience()
+        while True:
+            least = 0.0
+            found = self._join(patience)
+            if found is not None:
+                sock, place = found
+                answer = self.introduce(sock, place, patience)
+                if isinstance(answer, Attached):
+                    if self._birth is not None:
+                        self._serves(self._birth)
+                    return answer
+                least = answer
+            elif self._try_to_start(patience):
+                continue
+            if not patience.left:
+                raise AttachTimeout(f"no backend at {self._places[0].socket} answered in time")
+            self._wait((), patience.rest(least))
+
+    def close(self) -> None:
+        """Let go of the status pipe."""
+        if self._birth is not None:
+            self._birth.close()
+            self._birth = None
+
+    def _join(self, patience: _Patience) -> tuple[Socket, Place] | None:
+        """A connection to the first live listener, in the order of the places."""
+        for number, place in enumerate(self._places):
+            if number and not _usable(place):
+                continue
+            try:
+                sock = _connect(place)
+            except BlockingIOError:
+                patience.somebody()  # its backlog is full
+                return None
+            if sock is not None:
+                patience.somebody()
+                return sock, place
+        return None
+
+    def introduce(self, sock: Socket, place: Place, patience: _Patience) -> Attached | float:
+        """Say HELLO, hear the answer. A float: seconds to rest before the next attempt, and `sock` is closed."""
+        try:
+            if not peer.is_ours(sock):
+                raise Denied(f"{place.socket} is served by another user; nothing was sent there")
+            sock.settimeout(patience.left or BACKOFF_FIRST_SECONDS)
+            try:
+                sock.sendall(frame(HELLO, self._hello))
+            except ConnectionError:
+                pass  # a REFUSE may have come before the end
+            answer = self._hear(sock, place, patience)
+        except ConnectionError:
+            answer = 0.0
+        except TimeoutError as error:
+            sock.close()
+            raise AttachTimeout(f"the backend at {place.socket} does not read") from error
+        except WireError as error:
+            sock.close()
+            raise RendezvousError(f"what listens at {place.socket} is no backend of ours: {error}") from error
+        except BaseException:
+            sock.close()
+            raise
+        if not isinstance(answer, Attached):
+            sock.close()
+        return answer
+
+    def _hear(self, sock: Socket, place: Place, patience: _Patience) -> Attached | float:
+        reader = FrameReader()
+        fd = sock.fileno()
+        while True:
+            birth = self._birth
+            left = patience.left
+            ready = self._wait((fd,) if birth is None else (fd, birth.fd), left)
+            if fd in ready:
+                data = sock.recv(READ_BYTES)
+                if not data:
+                    return 0.0
+                frames = reader.feed(data)
+                for number, (kind, _, _, payload) in enumerate(frames):
+                    if kind == WELCOME:
+                        return Attached(sock, place, payload, frames[number + 1 :], reader)
+                    if kind == REFUSE:
+                        return _refused(payload, patience)
+                    if kind == STOPPED:
+                        raise Denied(f"the backend is stopped: {payload.decode(errors='replace')}")
+            elif birth is not None and birth.fd in ready:
+                self._heard(birth)
+            elif not left:
+                raise AttachTimeout(f"the backend at {place.socket} took the connection and did not answer")
+
+    def _try_to_start(self, patience: _Patience) -> bool:
+        """Take the lock if it is free and start a backend under it; whether the caller should connect at once."""
+        birth = self._birth
+        if birth is not None:
+            # Refused by the socket of a backend that we started: its end is near, or its word.
+            patience.somebody()
+            if birth.fd in self._wait((birth.fd,), patience.rest(0.0)):
+                self._heard(birth)
+            return False
+        if monotonic() < self._not_before:
+            return False
+        place = self._places[0]
+        place.prepare()
+        lock = try_lock(place.lock)
+        if lock is None:
+            patience.somebody()
+            return False
+        try:
+            known = failure.read(place.fail)
+            if known is not None and known.holds:
+                raise StartFailed(known.reason)
+            listener = listen(place)
+            try:
+                self._birth = _Birth(self._start(place, lock, listener.fileno()), place)
+            finally:
+                listener.close()
+        finally:
+            os.close(lock)
+        patience.somebody()
+        return True
+
+    def _heard(self, birth: _Birth) -> None:
+        """The status pipe has something. One death without a word is tried again: somebody may have killed it."""
+        reason = birth.hear()
+        if reason is None:
+            return
+        if not reason:
+            self._serves(birth)
+            return
+        self.close()
+        if reason == _DIED:
+            self._deaths += 1
+            if self._deaths == 1:
+                return
+        failure.write(birth.place.fail, reason)
+        raise StartFailed(reason)
+
+    def _serves(self, birth: _Birth) -> None:
+        failure.clear(birth.place.fail)
+        self.close()
+
+
+def _usable(place: Place) -> bool:
+    """A later place that is not there, or not safe, is nobody's: others can make it, and must not stop us."""
+    try:
+        return place.exists()
+    except RendezvousError:
+        return False
+
+
+def _connect(place: Place) -> Socket | None:
+    """A connection, None where nobody listens. Raises BlockingIOError if the backlog is full, Denied if forbidden."""
+    try:
+        sock = unix_stream()
+    except OSError as error:
+        raise Denied(f"Unix sockets are forbidden here: {error.strerror}") from error
+    try:
+        sock.settimeout(BACKOFF_CEILING_SECONDS)
+        sock.connect(place.socket)
+    except (FileNotFoundError, ConnectionRefusedError):
+        sock.close()
+        return None
+    except (BlockingIOError, TimeoutError) as error:
+        sock.close()
+        raise BlockingIOError(*error.args) from error
+    except OSError as error:
+        sock.close()
+        raise unusable(f"cannot connect to {place.socket}", error) from error
+    return sock
+
+
+def _refused(payload: bytes, patience: _Patience) -> float:
+    """Seconds until a retry makes sense. Raises Denied if none does."""
+    retry_ms, reason = parse_refuse(payload)
+    kind, _, text = reason.partition(":")
+    if retry_ms == NEVER or kind == REFUSE_DENIED:
+        raise Denied(text.strip() or f"the backend refuses: {kind}")
+    if kind == REFUSE_DRAINING:
+        patience.draining()
+    return retry_ms / 1000

@@ -1,0 +1,268 @@
+"""`mux-shim [options] COMMAND [ARG…]`: what a host starts in place of an MCP server.
+
+Joins the backend, or starts it, before a byte of the host's is read. Where that fails the server itself takes this
+process over, with the state that the host gave: a host is never worse off than without the multiplexer.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from mux import __version__
+from mux.errors import MuxError, RendezvousError, UsageError
+from mux.wire.frames import ROLE_SESSION, Hello
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from collections.abc import Mapping, Sequence
+    from typing import NoReturn
+
+    from mux.rendezvous.attach import Attached, Wait
+    from mux.rendezvous.paths import Place
+else:
+    import _signal
+
+USAGE = """\
+usage: mux-shim [options] COMMAND [ARG...]
+
+Runs the MCP server COMMAND, shared with every other session that would start the same one.
+
+options, each also as --NAME=VALUE and as the environment variable in brackets:
+  --socket PATH|NAME     the backend to meet: a path, or a name in the runtime directory [MUX_SOCKET]
+  --grace TIME           keep the server this long after its last session: 30, 90s, 15m [MUX_GRACE]
+  --idle-timeout TIME    stop an idle server after this long; 0: never [MUX_IDLE_TIMEOUT]
+  --scope SCOPE          share within a directory, project, user or session [MUX_SCOPE]
+  --no-share             a server of its own for this session [MUX_NO_SHARE]
+  --fallback direct|error  what to do where sharing is impossible [MUX_FALLBACK]
+  --version, --help
+"""
+
+_CHOICES = {"scope": ("directory", "project", "user", "session"), "fallback": ("direct", "error")}
+_TIMES = ("grace", "idle-timeout")
+_FLAGS = ("no-share",)
+_VALUED = ("socket", *_TIMES, *_CHOICES)
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+_LOCAL = ("socket", "fallback")
+"""Options that the backend has no use for."""
+
+INSIDE = b"MUX_INSIDE"
+"""A backend sets it for its servers: the keys above. Passed on, so that a server that starts itself is noticed."""
+
+
+def main() -> int:
+    """Entry point; the exit code. Does not return where the server takes the process over."""
+    try:
+        options, command = parse(sys.argv[1:])
+        if options is None:
+            print(USAGE if command == ["--help"] else f"mux-shim {__version__}", flush=True)
+            return 0
+    except UsageError as error:
+        _complain(f"{error}\nmux-shim: `mux-shim --help` lists the options")
+        return 2
+    for name, value in _from_environment(os.environ).items():
+        options.setdefault(name, value)
+    if sys.platform == "win32":
+        return _run_beside(command)
+    interrupt = _prepare_process()
+    try:
+        session = _Session(options, command)
+        attached = session.attach(b"", 0.0, None)
+    except (MuxError, OSError) as error:
+        if options.get("fallback") == "error":
+            _complain(f"{command[0]} is not started, as --fallback=error asks: {error}")
+            return 1
+        _complain(f"running {command[0]} directly, not shared: {error}")
+        _become(command, interrupt)
+    from mux.shim.relay import Relay
+
+    return Relay(attached, session.attach).run()
+
+
+def parse(arguments: Sequence[str]) -> tuple[dict[str, str] | None, list[str]]:
+    """(options, COMMAND and its arguments); (None, [--help or --version]) where only a text is asked for.
+
+    Options stand before COMMAND; one `--` may. Times come out in seconds. Raises UsageError.
+    """
+    options: dict[str, str] = {}
+    at = 0
+    while at < len(arguments) and arguments[at].startswith("-"):
+        word = arguments[at]
+        at += 1
+        if word == "--":
+            break
+        if word in ("--help", "-h", "--version"):
+            return None, ["--version" if word == "--version" else "--help"]
+        name, separator, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or name not in (*_VALUED, *_FLAGS):
+            raise UsageError(f"unknown option {word}: options stand before COMMAND")
+        if name in _FLAGS:
+            if separator:
+                raise UsageError(f"--{name} takes no value")
+            value = "1"
+        elif not separator:
+            if at == len(arguments):
+                raise UsageError(f"--{name} needs a value")
+            value = arguments[at]
+            at += 1
+        options[name] = _checked(name, value)
+    if at == len(arguments):
+        raise UsageError("no COMMAND: put the MCP server's own command line after the options")
+    return options, list(arguments[at:])
+
+
+def _checked(name: str, value: str) -> str:
+    """`value` in its plain form. Raises UsageError that says what is allowed."""
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise UsageError(f"--{name} is {' or '.join(_CHOICES[name])}, not {value!r}")
+    if name in _TIMES:
+        return seconds(name, value)
+    if name == "socket" and not value:
+        raise UsageError("--socket needs a path or a name")
+    return value
+
+
+def seconds(name: str, value: str) -> str:
+    """A time such as 30, 0.5, 90s, 15m or 1h, in plain seconds. Raises UsageError."""
+    number, unit = (value[:-1], value[-1:]) if value[-1:] in _UNITS else (value, "s")
+    digits = number.replace(".", "", 1)
+    if not (digits.isascii() and digits.isdigit()):
+        raise UsageError(f"--{name} is a time such as 30, 90s or 15m, not {value!r}")
+    return f"{float(number) * _UNITS[unit]:g}" if unit != "s" or "." in number else str(int(number))
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Defaults from MUX_*. A malformed one counts as absent, and is named: a typo must cost no session its server."""
+    found: dict[str, str] = {}
+    for name in (*_VALUED, *_FLAGS):
+        variable = "MUX_" + name.upper().replace("-", "_")
+        value = environment.get(variable, "")
+        if not value or (name in _FLAGS and value == "0"):
+            continue
+        try:
+            found[name] = "1" if name in _FLAGS else _checked(name, value)
+        except UsageError as error:
+            _complain(f"{variable} is ignored: {error}")
+    return found
+
+
+def _prepare_process() -> object:
+    """Descriptors 0-2 exist, SIGINT ends us without a traceback. Returns what the host wanted SIGINT to do."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    return _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+
+class _Session:
+    """What this session says of itself, and where; the same at its first attach and at every later one."""
+
+    def __init__(self, options: Mapping[str, str], command: Sequence[str]) -> None:
+        from mux.rendezvous.paths import places
+
+        self._places: list[Place] = places(options.get("socket"))
+        self._options = options
+        self._command = command
+        self._hello = self._introduction()
+
+    def attach(self, session: bytes, not_before: float, wait: Wait | None) -> Attached:
+        """Reach a backend as `session`, or as a new one. Raises as mux.rendezvous.attach.attach does."""
+        from mux.rendezvous.attach import attach, wait_readable
+
+        self._hello.session = session
+        return attach(
+            self._places,
+            self._hello.encode(),
+            not_before=not_before,
+            start=self._start,
+            wait=wait_readable if wait is None else wait,
+        )
+
+    def _start(self, place: Place, lock: int, listener: int) -> int:
+        from mux.rendezvous.spawn import start
+
+        grace = self._options.get("grace")
+        return start(place, lock, listener, options=("--grace", grace) if grace is not None else ())
+
+    def _introduction(self) -> Hello:
+        """HELLO as it is sent at every attach. Raises RendezvousError if there is no directory to be in."""
+        import resource
+
+        try:
+            cwd = os.getcwdb()
+        except OSError as error:
+            raise RendezvousError("the working directory is gone") from error
+        umask = os.umask(0o077)
+        os.umask(umask)
+        options = [f"{name}={value}".encode() for name, value in self._options.items() if name not in _LOCAL]
+        limits = []
+        for name in dir(resource):
+            if name.startswith("RLIMIT_"):
+                soft, hard = resource.getrlimit(getattr(resource, name))
+                limits.append(f"{name}={_or_minus_one(soft)}:{_or_minus_one(hard)}".encode())
+        return Hello(
+            role=ROLE_SESSION,
+            version=__version__.encode(),
+            options=options,
+            cwd=cwd,
+            argv=[os.fsencode(word) for word in self._command],
+            environment=[name + b"=" + value for name, value in _passed_on().items()],
+            umask=umask,
+            limits=limits,
+        )
+
+
+def _passed_on() -> dict[bytes, bytes]:
+    """The environment without MUX_*, which is the multiplexer's and not the server's; only INSIDE goes down."""
+    return {name: value for name, value in os.environb.items() if not name.startswith(b"MUX_") or name == INSIDE}
+
+
+def _or_minus_one(limit: int) -> int:
+    """RLIM_INFINITY is -1 on Linux already, 2^63-1 on macOS."""
+    import resource
+
+    return -1 if limit == resource.RLIM_INFINITY else limit
+
+
+def _become(command: Sequence[str], interrupt: object) -> NoReturn:
+    """Be the server, in the state that the host gave: Python ignores SIGPIPE and SIGXFSZ, a server must not."""
+    for name in ("SIGPIPE", "SIGXFSZ"):
+        if number := getattr(_signal, name, 0):
+            _signal.signal(number, _signal.SIG_DFL)
+    if interrupt == _signal.SIG_IGN:
+        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    try:
+        os.execvpe(command[0], list(command), _passed_on())  # noqa: S606 - a shell would read what the host wrote
+    except FileNotFoundError:
+        _complain(f"{command[0]}: command not found")
+        code = 127
+    except OSError as error:
+        _complain(f"{command[0]}: cannot be run: {error.strerror}")
+        code = 126
+    sys.exit(code)
+
+
+def _run_beside(command: Sequence[str]) -> int:
+    """Windows, where a process can not be replaced: run the server as a child on our streams; its exit code."""
+    import subprocess
+
+    _complain(f"running {command[0]} directly, not shared: the multiplexer does not share on Windows yet")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MUX_")}
+    try:
+        return subprocess.run(list(command), env=environment, check=False).returncode
+    except OSError as error:
+        _complain(f"{command[0]}: {error.strerror}")
+        return 127 if isinstance(error, FileNotFoundError) else 126
+
+
+def _complain(text: str) -> None:
+    """One line for a person. stderr may be closed, or full and nobody there: that changes nothing."""
+    try:
+        os.write(2, f"mux-shim: {text}\n".encode(errors="replace"))
+    except OSError:
+        return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,316 @@
+"""The loop of a session: the host's lines to the backend, the backend's lines to the host, while the host lives.
+
+One thread, one `poll`, and no wait without an end. The backend may die at any point of it: what it left unsettled goes
+to the next one. The host may stop reading while it writes: nothing here blocks on it.
+"""
+
+from __future__ import annotations
+
+import os
+from select import POLLIN, POLLOUT, poll
+from time import monotonic
+
+from mux.errors import RendezvousError, WireError
+from mux.limits import (
+    ATTACH_SECONDS,
+    BACKOFF_CEILING_SECONDS,
+    EOF_WAIT_SECONDS,
+    READ_BYTES,
+    RECONNECT_CEILING_SECONDS,
+    SHIM_QUEUE_BYTES,
+)
+from mux.shim.host import HostGone, HostOutput
+from mux.shim.journal import Journal
+from mux.shim.link import Link
+from mux.shim.splitter import Splitter
+from mux.wire.frames import ACK, BYE, EOF, GOAWAY, KEEP, OUT, STOPPED, frame, parse_goaway
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from mux.rendezvous.attach import Attached, Wait
+    from mux.shim.link import Frame
+
+    Attach = Callable[[bytes, float, Wait], Attached]
+
+STDIN = 0
+STDOUT = 1
+_NEVER = float("inf")
+_SETTLED_SECONDS = ATTACH_SECONDS
+"""A connection that lived this long was a good one: its loss is met without a pause."""
+
+
+class _Leave(Exception):
+    """The session is over; the argument is the exit code."""
+
+
+class Relay:
+    """A session on stdin and stdout. `attach(session, not_before, wait)` reaches a backend, and may start one."""
+
+    def __init__(self, attached: Attached, attach: Attach) -> None:
+        self._attach = attach
+        self._journal = Journal()
+        self._splitter = Splitter()
+        self._output = HostOutput(STDOUT)
+        self._poll = poll()
+        self._interest: dict[int, int] = {}
+        self._link: Link | None = None
+        self._first = attached
+        self._session = b""
+        self._not_before = 0.0  # no backend is started earlier: GOAWAY and STOPPED say so
+        self._ended = False  # the host's input is over
+        self._deadline = _NEVER  # when to leave, whatever is owed
+        self._offline = ""  # why no backend can be reached; "" while one is looked for, or there
+
+    def run(self) -> int:
+        """Relay until the host is gone; the exit code. The backend may come and go meanwhile."""
+        pause = 0.0
+        try:
+            self._adopt(self._first)
+            while True:
+                begun = monotonic()
+                self._pump(_NEVER)
+                pause = _longer(pause) if monotonic() - begun < _SETTLED_SECONDS else 0.0
+                self._reattach(pause)
+        except HostGone:
+            return 0
+        except _Leave as leave:
+            return int(leave.args[0])
+        finally:
+            self._output.close()
+
+    # --- with a backend -------------------------------------------------------------------
+
+    def _adopt(self, attached: Attached) -> None:
+        """Go on with a connection: replay first, if the session is an old one."""
+        link = self._link = Link(attached, self._journal)
+        if self._session:
+            link.queue(self._opening())
+        self._session = attached.session
+        self._not_before = 0.0
+        self._offline = ""
+        if not self._ended:
+            self._deadline = _NEVER
+        self._heed(link, attached.frames)
+        self._flush()
+
+    def _opening(self) -> Iterator[bytes]:
+        yield from self._journal.resume()
+        if self._ended:
+            yield frame(EOF)
+
+    def _pump(self, until: float) -> None:
+        """Relay until the connection is lost, or, without one, until `until`."""
+        online = self._link is not None
+        while (self._link is not None) == online:
+            self._express_interest()
+            end = min(until, self._deadline) if self._ended else until
+            for fd, event in self._poll.poll(None if end == _NEVER else _milliseconds(end - monotonic())):
+                if fd == STDIN:
+                    self._read_host()
+                elif fd == STDOUT:
+                    self._write_host(event)
+                elif self._link is not None:
+                    if event & ~POLLOUT:
+                        self._receive(self._link)
+                    if event & POLLOUT:
+                        self._flush()
+            if self._ended:
+                self._leave_if_done()
+            if until != _NEVER and monotonic() >= until:
+                return
+
+    def _express_interest(self) -> None:
+        """What to poll for now. What is not wanted is not registered: a hang-up that nobody reads would spin."""
+        link = self._link
+        clear = link is None or link.held or link.idle
+        hungry = clear and not self._ended and (not self._journal.full or self._splitter.unfinished)
+        self._watch(STDIN, POLLIN if hungry else None)
+        self._watch(STDOUT, POLLOUT if self._output.queued else 0)
+        if link is not None:
+            mask = POLLIN if self._output.queued < SHIM_QUEUE_BYTES else 0
+            if not link.idle:
+                mask |= POLLOUT
+            self._watch(link.fd, mask or None)
+
+    def _watch(self, fd: int, mask: int | None) -> None:
+        if self._interest.get(fd) == mask:
+            return
+        if mask is None:
+            del self._interest[fd]
+            self._poll.unregister(fd)
+        else:
+            self._interest[fd] = mask
+            self._poll.register(fd, mask)
+
+    def _receive(self, link: Link) -> None:
+        frames = link.receive()
+        if frames is None:
+            self._close(link)
+        else:
+            self._heed(link, frames)
+
+    def _heed(self, link: Link, frames: Sequence[Frame]) -> None:
+        try:
+            self._take(frames)
+        except WireError:
+            self._close(link)
+
+    def _take(self, frames: Sequence[Frame]) -> None:
+        """Act on whole frames. Raises WireError or HostGone, and leaves at BYE."""
+        lines: list[bytes] = []
+        settle = self._journal.settle
+        for kind, _, seq, payload in frames:
+            if kind == OUT:
+                lines.append(payload)
+                if seq:
+                    settle(seq)
+            elif kind == ACK:
+                self._journal.forget(seq)
+            elif kind == KEEP:
+                self._journal.keep(seq, payload)
+            elif kind == GOAWAY:
+                last, hold_off = parse_goaway(payload)
+                self._hold(monotonic() + hold_off / 1000)
+                self._journal.not_run(last)
+            elif kind == STOPPED:
+                self._hold(_NEVER)
+                self._offline = payload.decode(errors="replace") or "the backend was stopped"
+            elif kind == BYE and self._ended:
+                self._finish(b"".join(lines), payload[0] if payload else 0)
+        if lines:
+            self._output.put(b"".join(lines))
+
+    def _hold(self, not_before: float) -> None:
+        if self._link is not None:
+            self._link.hold()
+        self._not_before = not_before
+
+    # --- the host -------------------------------------------------------------------------
+
+    def _read_host(self) -> None:
+        try:
+            data = os.read(STDIN, READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""  # a terminal that hung up, a reset socket, a directory: no input will come
+        if data:
+            lines, oversize = self._splitter.feed(data)
+        else:
+            lines, oversize = self._splitter.end()
+            self._ended = True
+            self._deadline = monotonic() + EOF_WAIT_SECONDS
+        if self._offline:
+            self._answer(lines)
+        elif lines:
+            self._say(self._journal.accept(lines, oversize=oversize))
+        if self._ended and self._link is not None and not self._link.held:
+            self._link.queue(iter((frame(EOF),)))
+            self._flush()
+
+    def _say(self, chunk: bytes) -> None:
+        """Send frames that the journal has just made; held, or without a connection, they leave it later."""
+        link = self._link
+        if link is None or link.held:
+            return
+        try:
+            link.say(chunk)
+        except OSError:
+            link.hold()  # what the backend wrote before it went is still to be read; then comes the end
+
+    def _flush(self) -> None:
+        link = self._link
+        if link is None:
+            return
+        try:
+            link.flush()
+        except OSError:
+            link.hold()
+
+    def _write_host(self, event: int) -> None:
+        self._output.flush()
+        if event & ~POLLOUT:
+            raise HostGone
+
+    def _leave_if_done(self) -> None:
+        """After the host's end of input: leave when nothing is owed and all is written, or when the wait is over."""
+        said = self._link is None or self._link.idle
+        if (said and not self._journal.outstanding and not self._output.queued) or monotonic() >= self._deadline:
+            raise _Leave(0)
+
+    def _finish(self, last: bytes, code: int) -> None:
+        """BYE: write what the host has not got yet, and leave with the server's exit code."""
+        self._output.put(last)
+        while self._output.queued and (left := self._deadline - monotonic()) > 0:
+            self._wait((), left)
+        raise _Leave(code)
+
+    # --- without a backend ----------------------------------------------------------------
+
+    def _close(self, link: Link) -> None:
+        self._watch(link.fd, None)
+        link.close()
+        self._link = None
+
+    def _reattach(self, pause: float) -> None:
+        """Reach a backend, however long it takes; answer the host meanwhile, once a whole round has failed."""
+        if self._offline:
+            self._pump(monotonic() + RECONNECT_CEILING_SECONDS)
+        elif pause:
+            self._wait((), _jittered(pause))
+        while True:
+            try:
+                attached = self._attach(self._session, self._not_before, self._wait)
+            except (RendezvousError, OSError) as error:
+                self._offline = str(error)
+                pause = _longer(pause)
+                self._pump(monotonic() + _jittered(pause))
+            else:
+                self._adopt(attached)
+                return
+
+    def _wait(self, fds: Sequence[int], seconds: float) -> Collection[int]:
+        """Wait for `fds` on behalf of `attach`, writing to the host meanwhile. Raises HostGone, leaves at its end.
+
+        A host that hangs up is not read: it gets EOF_WAIT_SECONDS, like one whose end of input was read.
+        """
+        waiter = poll()
+        for fd in fds:
+            waiter.register(fd, POLLIN)
+        waiter.register(STDOUT, POLLOUT if self._output.queued else 0)
+        if self._deadline == _NEVER:
+            waiter.register(STDIN, 0)
+        ready: list[int] = []
+        for fd, event in waiter.poll(_milliseconds(min(seconds, self._deadline - monotonic()))):
+            if fd == STDIN:
+                self._deadline = monotonic() + EOF_WAIT_SECONDS
+            elif fd == STDOUT:
+                self._write_host(event)
+            else:
+                ready.append(fd)
+        if monotonic() >= self._deadline:
+            raise _Leave(0)
+        return ready
+
+    def _answer(self, lines: Sequence[bytes]) -> None:
+        from mux.shim.offline import answer
+
+        answers, held = answer(lines, self._offline)
+        if held:
+            self._journal.accept(held)
+        if answers:
+            self._output.put(answers)
+
+
+def _milliseconds(seconds: float) -> float:
+    return max(0.0, seconds) * 1000
+
+
+def _longer(pause: float) -> float:
+    return min(max(pause * 2, BACKOFF_CEILING_SECONDS), RECONNECT_CEILING_SECONDS)
+
+
+def _jittered(pause: float) -> float:
+    return pause * (0.5 + os.urandom(1)[0] / 510)
