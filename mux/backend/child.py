@@ -1,0 +1,216 @@
+"""One server process: its start, its streams, its stop ladder, and the end of its whole tree.
+
+The leader stays unreaped until its group is empty: so long nobody else can have the group's number, and a signal to
+the group hits only what descends from our child.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Iterable
+
+import anyio
+
+from mux.backend import logs, reap
+from mux.backend.exits import exit_watch
+from mux.backend.launch import Launched, LaunchFailed, launch
+from mux.backend.outbox import Outbox
+from mux.backend.record import UpstreamRecord
+from mux.core.events import Event, LaunchSpec, ProcessExited, ProcessFailed, ProcessLine, ProcessStarted
+from mux.core.lines import LineBuffer, Oversize
+from mux.limits import MESSAGE_BYTES, OUTPUT_END_SECONDS, OVERSIZE_EDGE_BYTES, STOP_STEP_SECONDS, TREE_POLL_SECONDS
+
+
+class Child:
+    """A server from Launch to its last event: ProcessFailed, or ProcessStarted, lines, ProcessExited.
+
+    `run` dispatches the events, from the loop's thread and never from within a call of this class.
+    """
+
+    def __init__(
+        self, process: int, generation: int, spec: LaunchSpec, stderr: logs.Stderr, dispatch: Callable[[Event], None]
+    ) -> None:
+        self.process = process
+        self.generation = generation
+        self.spec = spec
+        self.started = time.monotonic()
+        self.identity: reap.Identity | None = None
+        self.stderr = stderr
+        self._dispatch = dispatch
+        self._loop = asyncio.get_running_loop()
+        self._stdin = _Writer(self._loop)
+        self._turn = anyio.Event()
+        self._leader_gone = anyio.Event()
+        self._tree: set[reap.Identity] = set()
+
+    async def run(self, started: Callable[[], None]) -> None:
+        """The whole life. `started` is called between the spawn and ProcessStarted. Never raises but on cancellation,
+        before which `kill` must have been called."""
+        try:
+            launched = await launch(self.spec)
+        except LaunchFailed as error:
+            self._dispatch(ProcessFailed(self.process, str(error)))
+            return
+        popen = launched.popen
+        row = reap.process(popen.pid)
+        assert row is not None, "a child that is not reaped has a row in the process table"
+        self.identity = row.identity
+        with exit_watch(popen.pid, self._leader_ended):
+            output, errors = await self._open(launched)
+            started()
+            self._dispatch(ProcessStarted(self.process, popen.pid))
+            await self._turn.wait()
+            await self._ladder()
+        with anyio.move_on_after(OUTPUT_END_SECONDS):
+            await output.ended.wait()
+            await errors.ended.wait()
+        for pipe in (output, errors, self._stdin):
+            pipe.abort()
+        status = popen.wait() if self._leader_gone.is_set() else -signal.SIGKILL
+        self._dispatch(ProcessExited(self.process, status, self.stderr.tail()))
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes for the server's stdin; dropped once that is closed. Never waits."""
+        self._stdin.outbox.put(data)
+
+    def stop(self) -> None:
+        """Begin the stop ladder. Harmless if repeated, or if the server is gone or still starting."""
+        self._turn.set()
+
+    def kill(self) -> None:
+        """SIGKILL to the whole tree at once, for an exit that waits no longer."""
+        if self.identity is not None and not self.identity_gone():
+            self.look()
+            reap.send_group(self.identity.pid, signal.SIGKILL)
+            reap.send_all(self._tree, signal.SIGKILL)
+
+    def identity_gone(self) -> bool:
+        """Whether the leader was reaped, or never was."""
+        row = self.identity and reap.process(self.identity.pid)
+        return not row or row.identity != self.identity
+
+    def look(self, rows: reap.Table | None = None) -> None:
+        """Remember what descends from the server now: a descendant that leaves the group is found only while its
+        parents live."""
+        if self.identity is not None:
+            rows = reap.table() if rows is None else rows
+            self._tree |= reap.descendants(self.identity.pid, rows) | reap.members(self.identity.pid, rows)
+            self._tree.discard(self.identity)
+            self._tree = reap.living(self._tree)
+
+    def record(self) -> UpstreamRecord | None:
+        """The server's entry in NAME.json, once it runs."""
+        return self.identity and UpstreamRecord(self.identity, tuple(sorted(self._tree)))
+
+    async def _open(self, launched: Launched) -> tuple[_Reader, _Reader]:
+        """Put the three pipes on the loop."""
+        lines = LineBuffer(MESSAGE_BYTES, OVERSIZE_EDGE_BYTES)
+        output = _Reader(lambda data: self._lines(lines.feed(data)))
+        errors = _Reader(self.stderr.feed)
+        await self._loop.connect_read_pipe(lambda: output, open(launched.stdout, "rb", buffering=0))
+        await self._loop.connect_read_pipe(lambda: errors, open(launched.stderr, "rb", buffering=0))
+        await self._loop.connect_write_pipe(lambda: self._stdin, open(launched.stdin, "wb", buffering=0))
+        return output, errors
+
+    def _lines(self, lines: Iterable[bytes | Oversize]) -> None:
+        process, dispatch = self.process, self._dispatch
+        for line in lines:
+            if isinstance(line, Oversize):
+                dispatch(ProcessLine(process, line.edges, oversize=True))
+            else:
+                dispatch(ProcessLine(process, line))
+
+    async def _ladder(self) -> None:
+        """Close stdin, wait, SIGTERM, wait, SIGKILL; ends as soon as the whole tree is gone."""
+        assert self.identity is not None
+        leader = self.identity.pid
+        self.look()
+        self._stdin.close()
+        if await self._gone_within(STOP_STEP_SECONDS):
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            logs.event("info", "upstream.signal", process=self.process, pid=leader, signal=number.name)
+            self.look()
+            reap.send_group(leader, number)
+            reap.send_all([identity for identity in self._tree if _outside(identity, leader)], number)
+            if await self._gone_within(STOP_STEP_SECONDS):
+                return
+        # An uninterruptible process outlives SIGKILL for as long as the kernel holds it; it is dead to us.
+        logs.event("error", "upstream.unkillable", process=self.process, pid=leader)
+
+    async def _gone_within(self, seconds: float) -> bool:
+        """Whether leader, group and remembered descendants have all ended, waiting at most this long."""
+        with anyio.move_on_after(seconds):
+            await self._leader_gone.wait()
+            self.look()
+            while self._tree:
+                await anyio.sleep(TREE_POLL_SECONDS)
+                self._tree = reap.living(self._tree)
+                if not self._tree:
+                    self.look()
+            return True
+        return False
+
+    def _leader_ended(self) -> None:
+        self._leader_gone.set()
+        self._turn.set()
+
+
+class _Reader(asyncio.Protocol):
+    """One output pipe of a server, read as fast as it writes: it never waits for a host."""
+
+    def __init__(self, feed: Callable[[bytes], object]) -> None:
+        self.ended = anyio.Event()
+        self._transport: asyncio.BaseTransport | None = None
+        self._feed = feed
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._feed(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set()
+
+    def abort(self) -> None:
+        """Read no more; harmless at the end."""
+        self._feed = len
+        if self._transport is not None:
+            self._transport.close()
+
+
+class _Writer(asyncio.BaseProtocol):
+    """The server's stdin."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.outbox = Outbox(loop)
+        self._transport: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+        self.outbox.open(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.outbox.discard()
+
+    def close(self) -> None:
+        """End of input, after what was written."""
+        self.outbox.close()
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Give up what the server has not read."""
+        self.outbox.discard()
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _outside(identity: reap.Identity, group: int) -> bool:
+    row = reap.process(identity.pid)
+    return row is not None and row.group != group

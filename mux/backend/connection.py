@@ -1,0 +1,199 @@
+"""Connections after their WELCOME or REFUSE: frames in, frames out, and the bounds of one slow or broken peer."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+from mux.backend import logs
+from mux.backend.outbox import Outbox
+from mux.core.events import Event, SessionEof, SessionLine, SessionOpened, SessionReady, SessionReplay
+from mux.errors import WireError
+from mux.limits import CLOSE_SECONDS, HOST_QUEUE_BYTES, HOST_SLOW_BYTES, HOST_SLOW_SECONDS
+from mux.wire import frames
+
+
+class Connection(asyncio.Protocol):
+    """A peer that speaks frames. Ends by `close`, by `drop`, or by the peer; then `lost` is called once.
+
+    What a peer does not read is bounded: HOST_QUEUE_BYTES besides the largest message, or HOST_SLOW_BYTES for
+    HOST_SLOW_SECONDS; beyond that the connection is dropped, with a line in the log.
+    """
+
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.name = name
+        self._loop = loop
+        self._reader = frames.FrameReader()
+        self._outbox = Outbox(loop, self._written)
+        self._transport: asyncio.Transport | None = None
+        self._ending: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._largest = 0
+
+    def received(self, kind: int, flags: int, seq: int, payload: bytes) -> None:
+        """One whole frame from the peer."""
+        raise NotImplementedError
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        raise NotImplementedError
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is taken from the peer any more."""
+        return self._closing
+
+    def send(self, kind: int, payload: bytes = b"", *, seq: int = 0, flags: int = 0) -> None:
+        """Queue one frame; it leaves at the end of this turn of the loop."""
+        if len(payload) > self._largest:
+            self._largest = len(payload)
+        self._outbox.put(frames.HEADER.pack(kind, flags, seq, len(payload)), payload)
+
+    def close(self) -> None:
+        """Send what is queued, then end the connection, within CLOSE_SECONDS."""
+        if self._closing:
+            return
+        self._closing = True
+        self._outbox.close()
+        if self._transport is not None:
+            self._transport.close()
+            self._end_in(CLOSE_SECONDS, "unread at close")
+
+    def drop(self, reason: str) -> None:
+        """End the connection now; what is queued is lost."""
+        logs.event("warning", "connection.dropped", connection=self.name, reason=reason)
+        self.abort()
+
+    def abort(self) -> None:
+        """End the connection now, without a word."""
+        self._closing = True
+        self._outbox.discard()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.set_write_buffer_limits(HOST_SLOW_BYTES)
+        self._transport = transport
+        self._outbox.open(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        received = self.received
+        try:
+            for kind, flags, seq, payload in self._reader.feed(data):
+                received(kind, flags, seq, payload)
+                if self.ended:
+                    return
+        except WireError as error:
+            self.drop(str(error))
+
+    def eof_received(self) -> None:
+        # A live shim says EOF in a frame: the end of the stream is its death, and nobody reads what is queued.
+        self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._outbox.discard()
+        self._transport = None
+        if self._ending is not None:
+            self._ending.cancel()
+        self.lost()
+
+    def pause_writing(self) -> None:
+        if not self._closing:
+            self._end_in(HOST_SLOW_SECONDS, "slow")
+
+    def resume_writing(self) -> None:
+        self._largest = 0
+        if not self._closing and self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
+
+    def _written(self, unread: int) -> None:
+        if unread > HOST_QUEUE_BYTES + self._largest:
+            self.drop("queue full")
+
+    def _end_in(self, seconds: float, reason: str) -> None:
+        if self._ending is not None:
+            self._ending.cancel()
+        self._ending = self._loop.call_later(seconds, self.drop, reason)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Who opened a session: for the status and the log. opened: monotonic seconds."""
+
+    pid: int
+    version: bytes
+    opened: float
+
+
+class Owner(Protocol):
+    """Who keeps the sessions: the runtime."""
+
+    def dispatch(self, event: Event, /) -> None: ...
+
+    def opened(self, event: SessionOpened, connection: SessionConnection, /) -> None: ...
+
+    def closed(self, session: int, /) -> None: ...
+
+
+class SessionConnection(Connection):
+    """One session: its frames become events. It is opened as soon as it has a transport, and then closed once."""
+
+    def __init__(self, event: SessionOpened, peer: Peer, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(f"session-{event.session}", loop)
+        self.peer = peer
+        self._event = event
+        self._session = event.session
+        self._owner = owner
+        self._dispatch = owner.dispatch
+        self._accepted = 0
+        self._away = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._owner.opened(self._event, self)
+
+    def go_away(self, hold_off_ms: int) -> None:
+        """GOAWAY with the last line that was taken; those that arrive from now on are not run."""
+        if not self._away:
+            self._away = True
+            self.send(frames.GOAWAY, frames.goaway_payload(self._accepted, hold_off_ms))
+
+    def received(self, kind: int, flags: int, seq: int, payload: bytes) -> None:
+        if kind == frames.LINE:
+            if self._away:
+                return
+            self._accepted = seq
+            self._dispatch(SessionLine(self._session, seq, payload, bool(flags & frames.OVERSIZE)))
+        elif kind == frames.REPLAY:
+            if not self._away:
+                self._replay(flags, seq, payload)
+        elif kind == frames.READY:
+            self._dispatch(SessionReady(self._session))
+        elif kind == frames.EOF:
+            self._dispatch(SessionEof(self._session))
+
+    def lost(self) -> None:
+        self._owner.closed(self._session)
+
+    def _replay(self, flags: int, seq: int, payload: bytes) -> None:
+        blob, line = frames.parse_replay(payload)
+        self._accepted = seq
+        self._dispatch(
+            SessionReplay(
+                self._session,
+                seq,
+                line,
+                answered=bool(flags & frames.ANSWERED),
+                repeated=bool(flags & frames.REPEATED),
+                blob=blob,
+            )
+        )
+

@@ -1,0 +1,54 @@
+"""Role `control` (mux/wire/PROTOCOL, 5): an operator's command in a LINE, its answer in the OUT with the same seq."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import anyio.abc
+import msgspec
+
+from mux.backend import logs
+from mux.backend.connection import Connection
+from mux.wire import frames
+
+Commands = Mapping[str, Callable[[], Awaitable[Any]]]
+
+
+class _Command(msgspec.Struct):
+    command: str
+
+
+class ControlConnection(Connection):
+    """Answers each command in a task of its own; it is no session and keeps nothing alive."""
+
+    def __init__(self, commands: Commands, tasks: anyio.abc.TaskGroup, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__("control", loop)
+        self._commands = commands
+        self._tasks = tasks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.send(frames.WELCOME)
+
+    def received(self, kind: int, flags: int, seq: int, payload: bytes) -> None:
+        if kind == frames.LINE:
+            self._tasks.start_soon(self._answer, seq, payload)
+
+    def lost(self) -> None:
+        """Answers on their way go nowhere."""
+
+    async def _answer(self, seq: int, payload: bytes) -> None:
+        answer: dict[str, Any]
+        try:
+            name = msgspec.json.decode(payload, type=_Command).command
+            command = self._commands.get(name)
+            answer = {"error": f"unknown command: {name}"} if command is None else {"result": await command()}
+        except msgspec.DecodeError as error:
+            answer = {"error": f'expected {{"command": NAME}}: {error}'}
+        except Exception as error:
+            logs.failure("control.failed", error)
+            answer = {"error": f"the command failed: {error}"}
+        self.send(frames.OUT, json.dumps(answer).encode() + b"\n", seq=seq)

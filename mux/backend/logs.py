@@ -1,0 +1,170 @@
+"""What the backend writes down: its own log, one line per event, and the stderr of each server.
+
+`NAME.log` stands beside the socket and stays after the backend's exit: it is what a person reads after a failure. The
+servers' `NAME-PROCESS-COMMAND.err` files live as long as the backend, the newest few of those that are gone included;
+they are removed at its exit, and what a killed backend left is removed at the next start. All are 0600 and bounded.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import logging
+import logging.handlers
+import os
+import re
+import time
+from pathlib import Path
+
+from mux.limits import EXITED_STDERR_FILES, LOG_BYTES, LOG_FILES, STDERR_TAIL_BYTES, STDERR_TAIL_LINES
+
+_LOGGER = logging.getLogger("mux.backend")
+_PLAIN = re.compile(r"[\w./:@%+,~-]+\Z")
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+Value = str | int | float | None
+
+
+class _Line(logging.Formatter):
+    """`TIME LEVEL EVENT name=value …`; UTC, milliseconds; a traceback follows on lines of its own."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        return f"{stamp}.{int(record.msecs):03d}Z"
+
+
+def open_log(path: Path | None) -> None:
+    """Send the log to `path`, rotating, or to stderr. Raises OSError if the file cannot be written."""
+    handler: logging.Handler
+    if path is None:
+        handler = logging.StreamHandler()
+    else:
+        with contextlib.closing(_Rotating(path)):
+            pass
+        handler = logging.handlers.RotatingFileHandler(
+            path, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8", errors="backslashreplace"
+        )
+    handler.setFormatter(_Line("%(asctime)s %(levelname)s %(message)s"))
+    logging.raiseExceptions = False
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+
+
+def event(level: str, name: str, /, **fields: Value) -> None:
+    """One line. Never raises; no field holds a payload or the value of an environment variable."""
+    words = [name, *(f"{key}={_word(value)}" for key, value in fields.items() if value is not None)]
+    _LOGGER.log(_LEVELS.get(level, logging.INFO), "%s", " ".join(words))
+
+
+def failure(name: str, error: BaseException, /, **fields: Value) -> None:
+    """One line about an error that should not happen, with its traceback."""
+    words = [name, *(f"{key}={_word(value)}" for key, value in fields.items())]
+    _LOGGER.error("%s", " ".join(words), exc_info=error)
+
+
+def _word(value: Value) -> str:
+    text = str(value)
+    return text if _PLAIN.match(text) else json.dumps(text, ensure_ascii=False)
+
+
+class _Rotating:
+    """Bytes appended to a file; at LOG_BYTES it becomes .1, the older ones move on, the last is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError."""
+        self._path = path
+        self._open()
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        self._fd = os.open(self._path, flags, 0o600)
+        self._size = os.fstat(self._fd).st_size
+
+    def write(self, data: bytes) -> None:
+        """Raises OSError: the disk is full, say."""
+        if self._size >= LOG_BYTES:
+            self.close()
+            names = [self._path, *(_numbered(self._path, n) for n in range(1, LOG_FILES))]
+            for older, newer in reversed(list(zip(names[1:], names[:-1], strict=True))):
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(newer, older)
+            self._open()
+        self._size += os.write(self._fd, data)
+
+    def close(self) -> None:
+        """Once."""
+        os.close(self._fd)
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")
+
+
+class Stderr:
+    """The stderr of one server: to its log, and the last of it kept for errors."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._tail = b""
+        self._file: _Rotating | None = None
+        self._broken = False
+
+    def feed(self, data: bytes) -> None:
+        """Never raises and never waits for anything but the disk: without a log the server goes on."""
+        self._tail = (self._tail + data)[-STDERR_TAIL_BYTES:]
+        if self._broken:
+            return
+        try:
+            if self._file is None:
+                self._file = _Rotating(self.path)
+            self._file.write(data)
+        except OSError as error:
+            self._broken = True
+            event("warning", "stderr.log.failed", path=str(self.path), reason=error.strerror)
+
+    def tail(self) -> str:
+        """The last lines; what is no UTF-8 shows as U+FFFD."""
+        return "\n".join(self._tail.decode(errors="replace").splitlines()[-STDERR_TAIL_LINES:])
+
+    def close(self) -> None:
+        """The file stays until its folder says otherwise."""
+        if self._file is not None and not self._broken:
+            self._file.close()
+        self._broken = True
+
+
+class StderrFolder:
+    """The servers' stderr logs beside the socket, `stem` being its path without `.sock`."""
+
+    def __init__(self, stem: Path) -> None:
+        """Also removes what a killed backend left there; so the lock must be held."""
+        self._stem = stem
+        self._gone: collections.deque[Path] = collections.deque()
+        self.remove()
+
+    def create(self, process: int, command: str) -> Stderr:
+        """The log of a new server; the file appears with its first byte."""
+        name = re.sub(r"[^\w.-]", "_", os.path.basename(command))[:40]
+        return Stderr(self._stem.with_name(f"{self._stem.name}-{process}-{name}.err"))
+
+    def retire(self, log: Stderr) -> None:
+        """Its server is gone: keep the file among the newest few."""
+        log.close()
+        self._gone.append(log.path)
+        if len(self._gone) > EXITED_STDERR_FILES:
+            self._unlink(self._gone.popleft())
+
+    def remove(self) -> None:
+        """Remove every file of the folder's name."""
+        pattern = re.compile(re.escape(self._stem.name) + r"-\d+-[\w.-]*\.err(\.\d+)?\Z")
+        with os.scandir(self._stem.parent) as entries:
+            paths = [Path(entry.path) for entry in entries if pattern.match(entry.name)]
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+    @staticmethod
+    def _unlink(path: Path) -> None:
+        for name in (path, *(_numbered(path, n) for n in range(1, LOG_FILES))):
+            with contextlib.suppress(FileNotFoundError):
+                name.unlink()

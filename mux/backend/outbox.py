@@ -1,0 +1,52 @@
+"""Bytes on their way to one transport: whatever is put within one turn of the event loop leaves in one write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Outbox:
+    """Collects, and writes once per turn. Nothing is lost or reordered; before `open`, after `close` and `discard` all is dropped.
+
+    `written` is called after each write, with the bytes that the transport still holds.
+    """
+
+    __slots__ = ("_loop", "_parts", "_transport", "_written")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, written: Callable[[int], None] | None = None) -> None:
+        self._loop = loop
+        self._parts: list[bytes] = []
+        self._transport: asyncio.WriteTransport | None = None
+        self._written = written
+
+    def open(self, transport: asyncio.WriteTransport) -> None:
+        """From now on what is put is written there."""
+        self._transport = transport
+
+    def put(self, *parts: bytes) -> None:
+        """Append `parts`."""
+        if self._transport is None:
+            return
+        if not self._parts:
+            self._loop.call_soon(self.flush)
+        self._parts.extend(parts)
+
+    def flush(self) -> None:
+        """Write now what waits for the end of the turn."""
+        parts, self._parts = self._parts, []
+        if self._transport is None or not parts:
+            return
+        self._transport.write(b"".join(parts))
+        if self._written is not None:
+            self._written(self._transport.get_write_buffer_size())
+
+    def close(self) -> None:
+        """Write what was put, then let go of the transport; closing that is the caller's."""
+        self.flush()
+        self._transport = None
+
+    def discard(self) -> None:
+        """Drop what was put: the transport is lost."""
+        self._parts.clear()
+        self._transport = None

@@ -1,0 +1,111 @@
+"""NAME.json: which processes a backend has started, so that the next one can reap what a killed one left.
+
+It is a hint; the socket is the truth. Every process in it is proven by pid, start time and boot before it is signalled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import stat
+from pathlib import Path
+
+import msgspec
+
+from mux import __version__
+from mux.backend import logs, reap
+from mux.backend.reap import Identity
+from mux.limits import RECORD_BYTES
+
+
+class UpstreamRecord(msgspec.Struct, frozen=True):
+    """A server, which leads the process group of its pid, and what descended from it when last looked at."""
+
+    leader: Identity
+    tree: tuple[Identity, ...] = ()
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A backend. session: the POSIX session that is its servers' alone; 0 if it shares a terminal's with others."""
+
+    process: Identity
+    session: int
+    boot: str
+    version: str
+    upstreams: tuple[UpstreamRecord, ...] = ()
+
+
+def describe(*, own_session: bool) -> Record:
+    """The record of this process, with no servers yet. own_session: nobody else runs in its POSIX session."""
+    me = reap.process(os.getpid())
+    assert me is not None
+    return Record(me.identity, me.session if own_session else 0, reap.boot(), __version__)
+
+
+def write(path: Path, record: Record) -> None:
+    """Replace the record, whole or not at all. Raises OSError."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        with open(fd, "wb") as file:
+            file.write(msgspec.json.encode(record) + b"\n")
+            file.flush()
+            os.fsync(fd)
+        temporary.rename(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def read(path: Path) -> Record | None:
+    """The record, or None: there is none, or, with one warning, it is torn, empty or not ours."""
+    try:
+        return msgspec.json.decode(_contents(path), type=Record)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        logs.event("warning", "record.ignored", path=str(path), reason=str(error))
+        return None
+
+
+def _contents(path: Path) -> bytes:
+    """Raises OSError, or ValueError if this is nothing that `write` has left."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(fd, "rb") as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            raise ValueError("not a file of ours")
+        data = file.read(RECORD_BYTES + 1)
+    if not 0 < len(data) <= RECORD_BYTES:
+        raise ValueError("empty" if not data else "too long")
+    return data
+
+
+def reap_leftovers(record: Record) -> int:
+    """Kill what a dead backend's servers left running; returns how many processes.
+
+    Besides the recorded processes: members of a server's group that are in the backend's session and not older than the
+    server. While one of them lives the kernel gives neither number to anybody else.
+    """
+    if record.boot != reap.boot() or reap.living((record.process,)):
+        return 0
+    rows = reap.table()
+    found: set[Identity] = set()
+    for upstream in record.upstreams:
+        leader = rows.get(upstream.leader.pid)
+        if leader and leader.identity == upstream.leader:
+            found |= reap.descendants(leader.identity.pid, rows)
+        found.update((upstream.leader, *upstream.tree))
+        found.update(
+            identity
+            for identity in reap.members(upstream.leader.pid, rows)
+            if rows[identity.pid].session == record.session and identity.started >= upstream.leader.started
+        )
+    left = reap.living(found)
+    reap.send_all(left, signal.SIGKILL)
+    return len(left)
+
+

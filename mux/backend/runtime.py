@@ -1,0 +1,181 @@
+"""The one owner of the core: events go in, and its actions are carried out in order, without an await in between."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from mux.backend import logs
+from mux.backend.connection import SessionConnection
+from mux.backend.upstreams import Upstreams
+from mux.core import actions
+from mux.core.events import Event, SessionClosed, SessionOpened, Shutdown, Tick
+from mux.wire import frames
+
+_TIMER_SLACK_SECONDS = 0.001
+"""A loop counts in milliseconds: a timer that fired early would find nothing due and spin."""
+
+
+class Core(Protocol):
+    """What the shell needs of `mux.core.pool.Pool`. `now` is monotonic seconds."""
+
+    def start(self, now: float) -> None: ...
+
+    def handle(self, event: Event, now: float) -> list[actions.Action]: ...
+
+    def deadline(self) -> float | None: ...
+
+    def snapshot(self, now: float) -> msgspec.Struct: ...
+
+
+class Runtime:
+    """Carries out what the core decides. `leave()` is asked at Exit."""
+
+    def __init__(self, core: Core, leave: Callable[[], None], session_ids: str) -> None:
+        """session_ids: what tells this backend's session ids from another's."""
+        self.core = core
+        self.sessions: dict[int, SessionConnection] = {}
+        self.upstreams: Upstreams
+        self._handle = core.handle
+        self._deadline = core.deadline
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed = 0.0
+        self._leave = leave
+        self._session_ids = session_ids
+        self._apply: dict[type, Callable[[Any], None]] = {
+            actions.Deliver: self._deliver,
+            actions.Forward: self._forward,
+            actions.Acknowledge: self._acknowledge,
+            actions.Keep: self._keep,
+            actions.Welcome: self._welcome,
+            actions.Refuse: self._refuse,
+            actions.Dismiss: self._dismiss,
+            actions.Drop: self._drop,
+            actions.GoAway: self._go_away,
+            actions.Launch: self._launch,
+            actions.Stop: self._stop,
+            actions.Exit: self._exit,
+            actions.Log: self._log,
+        }
+
+    def start(self) -> None:
+        """The core's clock runs from now on."""
+        self.core.start(time.monotonic())
+        self._arm()
+
+    def dispatch(self, event: Event, /) -> None:
+        """One event, and all that follows from it. Never called from within itself: every effect that could lead to
+        another event comes back through the loop."""
+        apply = self._apply
+        for action in self._handle(event, time.monotonic()):
+            apply[type(action)](action)
+        deadline = self._deadline()
+        if deadline is not None and (self._timer is None or deadline < self._armed):
+            self._arm()
+
+    def opened(self, event: SessionOpened, connection: SessionConnection, /) -> None:
+        """A session's connection stands."""
+        peer = connection.peer
+        logs.event("info", "session.opened", session=event.session, pid=peer.pid, resumed=event.resumed)
+        self.sessions[event.session] = connection
+        self.dispatch(event)
+
+    def closed(self, session: int, /) -> None:
+        """A session's connection is gone."""
+        logs.event("info", "session.closed", session=session)
+        del self.sessions[session]
+        self.dispatch(SessionClosed(session))
+
+    def shut_down(self) -> None:
+        """A planned exit: the core drains, and asks for Exit when that is done."""
+        self.dispatch(Shutdown())
+
+    def snapshot(self) -> dict[str, Any]:
+        """The core's numbers, as plain values."""
+        found: dict[str, Any] = msgspec.to_builtins(self.core.snapshot(time.monotonic()))
+        return found
+
+    def _arm(self) -> None:
+        deadline = self._deadline()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            self._armed = deadline
+            delay = max(0.0, deadline - time.monotonic()) + _TIMER_SLACK_SECONDS
+            self._timer = self._loop.call_later(delay, self._due)
+
+    def _due(self) -> None:
+        # A deadline that has moved away since leaves the timer standing: cheaper than moving it with every message.
+        self._timer = None
+        deadline = self._deadline()
+        if deadline is not None and deadline <= time.monotonic():
+            self.dispatch(Tick())
+        if self._timer is None:
+            self._arm()
+
+    # --- one method per action ----------------------------------------------------------------
+
+    def _deliver(self, action: actions.Deliver) -> None:
+        connection = self.sessions.get(action.session)
+        if connection is not None:
+            connection.send(frames.OUT, action.data, seq=action.seq)
+
+    def _forward(self, action: actions.Forward) -> None:
+        self.upstreams.forward(action.process, action.data)
+
+    def _acknowledge(self, action: actions.Acknowledge) -> None:
+        connection = self.sessions.get(action.session)
+        if connection is not None:
+            connection.send(frames.ACK, seq=action.seq)
+
+    def _keep(self, action: actions.Keep) -> None:
+        connection = self.sessions.get(action.session)
+        if connection is not None:
+            connection.send(frames.KEEP, action.blob, seq=action.seq)
+
+    def _welcome(self, action: actions.Welcome) -> None:
+        connection = self.sessions.get(action.session)
+        if connection is not None:
+            connection.send(frames.WELCOME, f"{self._session_ids}.{action.session}".encode())
+
+    def _refuse(self, action: actions.Refuse) -> None:
+        connection = self.sessions.get(action.session)
+        if connection is not None:
+            retry_ms = frames.NEVER if action.retry_ms is None else action.retry_ms
+            connection.send(frames.REFUSE, frames.refuse_payload(retry_ms, action.reason))
+            connection.close()
+
+    def _dismiss(self, action: actions.Dismiss) -> None:
+        connection = self.sessions.get(action.session)
+        if connection is not None:
+            connection.send(frames.BYE, b"\0")
+            connection.close()
+
+    def _drop(self, action: actions.Drop) -> None:
+        connection = self.sessions.get(action.session)
+        if connection is not None:
+            logs.event("warning", "session.dropped", session=action.session, reason=action.reason)
+            connection.close()
+
+    def _go_away(self, action: actions.GoAway) -> None:
+        connection = self.sessions.get(action.session)
+        if connection is not None:
+            connection.go_away(hold_off_ms=0)
+
+    def _launch(self, action: actions.Launch) -> None:
+        self.upstreams.launch(action)
+
+    def _stop(self, action: actions.Stop) -> None:
+        self.upstreams.stop(action.process)
+
+    def _exit(self, action: actions.Exit) -> None:
+        self._leave()
+
+    def _log(self, action: actions.Log) -> None:
+        logs.event(action.level, action.event, **action.fields)

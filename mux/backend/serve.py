@@ -1,0 +1,170 @@
+"""One backend from "ready" to its last act: everything wired, signals, the self-check, and the order of the exit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from mux import __version__
+from mux.backend import logs, record
+from mux.backend.control import ControlConnection
+from mux.backend.runtime import Core, Runtime
+from mux.backend.server import Resolve, Server
+from mux.backend.status import status
+from mux.backend.upstreams import Upstreams
+from mux.limits import DRAIN_SECONDS, SELF_CHECK_SECONDS, STOP_STEP_SECONDS
+from mux.rendezvous.listener import inode, unlink_own
+from mux.rendezvous.paths import Place
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_EXIT_SECONDS = DRAIN_SECONDS + 4 * STOP_STEP_SECONDS
+"""Whatever the core says, a planned exit is over after this."""
+
+
+class Backend:
+    """`run` serves until the exit. The lock stays the caller's; it is what a successor waits for."""
+
+    def __init__(
+        self,
+        place: Place,
+        lock: int,
+        listener: socket.socket,
+        *,
+        core: Core,
+        resolve: Resolve,
+        ready: Callable[[], None],
+        own_session: bool,
+    ) -> None:
+        """ready: called once sessions are served. own_session: no process but ours and our servers is in our POSIX
+        session."""
+        self._place = place
+        self._lock = os.fstat(lock)
+        self._socket = inode(place.socket)
+        self._listener = listener
+        self._core = core
+        self._resolve = resolve
+        self._ready = ready
+        self._own_session = own_session
+        self._started = time.monotonic()
+        self._planned = False
+        self._serving = True
+
+    async def run(self) -> None:
+        """Returns after the exit order is done but for the lock."""
+        self._leaving = anyio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_unexpected)
+        async with anyio.create_task_group() as tasks:
+            self._wire(tasks)
+            self._server.start()
+            self._runtime.start()
+            logs.event("info", "backend.started", version=__version__, pid=os.getpid(), socket=self._place.socket)
+            self._ready()
+            tasks.start_soon(self._check)
+            await self._leaving.wait()
+            await self._upstreams.stop_all()
+            await self._part()
+            tasks.cancel_scope.cancel()
+        self._upstreams.close()
+        logs.event("info", "backend.left", planned=self._planned)
+
+    def _wire(self, tasks: anyio.abc.TaskGroup) -> None:
+        place = self._place
+        self._predecessor()
+        runtime = self._runtime = Runtime(self._core, self._leave, str(os.getpid()))
+        runtime.upstreams = self._upstreams = Upstreams(
+            tasks,
+            runtime.dispatch,
+            record_path=Path(place.record),
+            stderr=logs.StderrFolder(Path(place.socket.removesuffix(".sock"))),
+            own_session=self._own_session,
+        )
+
+        async def answer_status() -> dict[str, Any]:
+            return await status(runtime, place.socket, self._started)
+
+        commands = {"status": answer_status}
+        self._server = Server(
+            self._listener,
+            tasks,
+            runtime,
+            self._resolve,
+            lambda: ControlConnection(commands, tasks, self._loop),
+        )
+        for number in _SIGNALS:
+            self._loop.add_signal_handler(number, self._signalled, number)
+
+    def _predecessor(self) -> None:
+        """Holding the lock, we know that the backend of an older record is dead; its servers may not be."""
+        path = Path(self._place.record)
+        left = record.read(path)
+        if left is not None and (count := record.reap_leftovers(left)):
+            logs.event("warning", "leftovers.killed", processes=count, backend=left.process.pid)
+        path.unlink(missing_ok=True)
+
+    def _signalled(self, number: signal.Signals) -> None:
+        """First: a planned exit. Second: now."""
+        logs.event("info", "backend.signal", signal=signal.Signals(number).name)
+        if self._planned:
+            self._abandon()
+            return
+        self._planned = self._server.draining = True
+        self._loop.call_later(_EXIT_SECONDS, self._abandon)
+        self._runtime.shut_down()
+
+    def _abandon(self) -> None:
+        self._upstreams.kill_all()
+        self._leave()
+
+    def _leave(self) -> None:
+        """The exit that can not be undone: from here no connection comes in. Any that waits cancels an unplanned one;
+        the core asks again."""
+        if self._leaving.is_set() or (not self._planned and self._server.someone_waits()):
+            return
+        if self._serving and not unlink_own(self._place.socket, self._socket):
+            logs.event("warning", "socket.not.ours", socket=self._place.socket)
+        self._server.close()
+        self._leaving.set()
+
+    async def _part(self) -> None:
+        """Let what was said to the last sessions reach them."""
+        connections = list(self._runtime.sessions.values())
+        for connection in connections:
+            connection.close()
+        with anyio.move_on_after(STOP_STEP_SECONDS):
+            while self._runtime.sessions:
+                await anyio.sleep(0.01)
+        for connection in connections:
+            connection.abort()
+
+    async def _check(self) -> None:
+        """Now and then: do our files still stand where others look for them, and what descends from our servers?"""
+        while self._serving:
+            await anyio.sleep(SELF_CHECK_SECONDS)
+            self._upstreams.look()
+            if not self._found():
+                logs.event("error", "socket.lost", socket=self._place.socket)
+                self._serving = False
+                self._server.close()
+
+    def _found(self) -> bool:
+        lock = (self._lock.st_dev, self._lock.st_ino)
+        return inode(self._place.socket) == self._socket and inode(self._place.lock) == lock
+
+
+def _unexpected(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What a callback raised; the loop has closed the transport that it belongs to, and goes on."""
+    error = context.get("exception")
+    if isinstance(error, Exception):
+        logs.failure("callback.failed", error, message=str(context.get("message")))
+    else:
+        logs.event("warning", "loop.warning", message=str(context.get("message")))

@@ -1,0 +1,225 @@
+"""The front door: connections accepted, checked, their HELLO read, and turned into sessions or control connections."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import errno
+import os
+import resource
+import socket
+import time
+from collections.abc import Callable
+
+import anyio
+import anyio.abc
+
+from mux.backend import logs
+from mux.backend.connection import Connection, Peer, SessionConnection
+from mux.backend.runtime import Runtime
+from mux.core.events import SessionOpened
+from mux.errors import MuxError, WireError
+from mux.limits import (
+    ACCEPT_PAUSE_SECONDS,
+    DESCRIPTORS_RESERVED,
+    DRAIN_RETRY_MS,
+    HELLO_BYTES,
+    HELLO_SECONDS,
+    LISTEN_BACKLOG,
+)
+from mux.rendezvous import confinement, peer
+from mux.wire import frames
+
+_ACCEPTS_PER_TURN = 64
+"""So that a burst of connections does not hold up the sessions that are served."""
+_DESCRIPTORS_PER_MESSAGE = 8
+_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+Resolve = Callable[[int, frames.Hello], SessionOpened]
+
+
+class Server:
+    """Accepts on our listener. `control` makes the connection of an operator's command."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        tasks: anyio.abc.TaskGroup,
+        runtime: Runtime,
+        resolve: Resolve,
+        control: Callable[[], Connection],
+    ) -> None:
+        self.draining = False
+        self._listener = listener
+        self._tasks = tasks
+        self._runtime = runtime
+        self._resolve = resolve
+        self._control = control
+        self._loop = asyncio.get_running_loop()
+        self._pause: asyncio.TimerHandle | None = None
+        self._greetings = 0
+        self._sessions = 0
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._last_descriptor = limit - DESCRIPTORS_RESERVED if limit != resource.RLIM_INFINITY else 1 << 31
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._listener.setblocking(False)
+        self._loop.add_reader(self._listener.fileno(), self._accept, _ACCEPTS_PER_TURN)
+
+    def someone_waits(self) -> bool:
+        """Accept all who wait; whether there was one, or one is still being greeted."""
+        if self._listener.fileno() >= 0:
+            self._accept(LISTEN_BACKLOG)
+        return self._greetings > 0
+
+    def close(self) -> None:
+        """Accept no more. Who has connected and was not accepted sees a reset, and may safely try again."""
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._listener.fileno() >= 0:
+            self._loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+
+    def _accept(self, at_most: int) -> None:
+        for _ in range(at_most):
+            try:
+                sock, _address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                if error.errno not in _OUT_OF_DESCRIPTORS:
+                    raise
+                self._rest(error)
+                return
+            self._admit(sock)
+
+    def _rest(self, error: OSError) -> None:
+        """The listener stays readable while there is no descriptor to accept with: look away for a moment."""
+        if self._pause is None:
+            logs.event("error", "accept.failed", reason=error.strerror)
+            self._loop.remove_reader(self._listener.fileno())
+            self._pause = self._loop.call_later(ACCEPT_PAUSE_SECONDS, self._resume)
+
+    def _resume(self) -> None:
+        self._pause = None
+        self.start()
+
+    def _admit(self, sock: socket.socket) -> None:
+        """Who may not speak to us is turned away before a byte is read: HELLO carries an environment."""
+        sock.setblocking(False)
+        try:
+            uid, pid = peer.credentials(sock)
+        except OSError:
+            sock.close()
+            return
+        if uid != os.geteuid():
+            logs.event("warning", "peer.refused", uid=uid, pid=pid)
+            sock.close()
+        elif not confinement.same_as(pid):
+            _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: the backend is confined differently")
+        elif sock.fileno() > self._last_descriptor:
+            # The kernel gives the lowest free number: this many are open.
+            _refuse(sock, frames.NEVER, f"{frames.REFUSE_FULL}: the backend is at its limit of open files")
+        else:
+            self._greetings += 1
+            self._tasks.start_soon(self._greet, sock, pid)
+
+    async def _greet(self, sock: socket.socket, pid: int) -> None:
+        """From accept to a connection of its own, within HELLO_SECONDS."""
+        try:
+            with anyio.move_on_after(HELLO_SECONDS) as patience:
+                payload = await _read_hello(sock)
+                if payload is not None:
+                    await self._receive(sock, pid, frames.Hello.decode(payload))
+                    return
+            if patience.cancelled_caught:
+                logs.event("warning", "hello.late", pid=pid)
+            sock.close()
+        except (WireError, OSError) as error:
+            logs.event("warning", "hello.failed", pid=pid, reason=str(error))
+            sock.close()
+        finally:
+            self._greetings -= 1
+
+    async def _receive(self, sock: socket.socket, pid: int, hello: frames.Hello) -> None:
+        if hello.major != frames.MAJOR:
+            _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: this backend speaks wire {frames.MAJOR}")
+            return
+        connection: Connection
+        if hello.role == frames.ROLE_CONTROL:
+            connection = self._control()
+        elif hello.role != frames.ROLE_SESSION:
+            _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: unknown role")
+            return
+        elif self.draining:
+            _refuse(sock, DRAIN_RETRY_MS, frames.REFUSE_DRAINING)
+            return
+        else:
+            self._sessions += 1
+            try:
+                event = self._resolve(self._sessions, hello)
+            except MuxError as error:
+                _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: {error}")
+                return
+            who = Peer(pid, hello.version, time.monotonic())
+            connection = SessionConnection(event, who, self._runtime, self._loop)
+        await self._loop.connect_accepted_socket(lambda: connection, sock)
+
+
+def _refuse(sock: socket.socket, retry_ms: int, reason: str) -> None:
+    """REFUSE and close. It fits an empty socket buffer; a peer that is gone already does not mind."""
+    with sock:
+        try:
+            sock.send(frames.frame(frames.REFUSE, frames.refuse_payload(retry_ms, reason)))
+        except OSError as error:
+            logs.event("info", "refuse.failed", reason=error.strerror)
+    logs.event("info", "connection.refused", reason=reason)
+
+
+async def _read_hello(sock: socket.socket) -> bytes | None:
+    """The payload of the first frame and not a byte more; None for a probe that only connected and left.
+
+    Raises WireError if it is no HELLO, too long, or cut short.
+    """
+    header = await _exactly(sock, frames.HEADER_BYTES)
+    if not header:
+        return None
+    if len(header) == frames.HEADER_BYTES:
+        kind, _flags, _seq, length = frames.HEADER.unpack(header)
+        if kind != frames.HELLO or length > HELLO_BYTES:
+            raise WireError(f"expected a HELLO of at most {HELLO_BYTES} bytes; got kind {kind:#04x}, {length} bytes")
+        payload = await _exactly(sock, length)
+        if len(payload) == length:
+            return payload
+    raise WireError("the connection ended within its HELLO")
+
+
+async def _exactly(sock: socket.socket, count: int) -> bytes:
+    """`count` bytes, fewer only at the end of the stream. Raw recvmsg: a transport would leak descriptors sent along."""
+    chunks: list[bytes] = []
+    space = socket.CMSG_SPACE(_DESCRIPTORS_PER_MESSAGE * array.array("i").itemsize)
+    while count:
+        try:
+            data, ancillary, _flags, _address = sock.recvmsg(count, space)
+        except BlockingIOError:
+            await anyio.wait_readable(sock)
+            continue
+        _close_received(ancillary)
+        if not data:
+            break
+        chunks.append(data)
+        count -= len(data)
+    return b"".join(chunks)
+
+
+def _close_received(ancillary: list[tuple[int, int, bytes]]) -> None:
+    """Nobody is asked for descriptors here."""
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds = array.array("i")
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+            for fd in fds:
+                os.close(fd)

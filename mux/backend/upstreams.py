@@ -1,0 +1,112 @@
+"""The server processes of a backend: what the core's Launch, Forward and Stop mean, and the record of it all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import msgspec
+
+from mux.backend import logs, reap, record
+from mux.backend.child import Child
+from mux.core.actions import Launch
+from mux.core.events import Event
+from mux.limits import STOP_STEP_SECONDS
+
+
+class Upstreams:
+    """Every child of this backend, by the process number that the core gave it."""
+
+    def __init__(
+        self,
+        tasks: anyio.abc.TaskGroup,
+        dispatch: Callable[[Event], None],
+        *,
+        record_path: Path,
+        stderr: logs.StderrFolder,
+        own_session: bool,
+    ) -> None:
+        self._tasks = tasks
+        self._dispatch = dispatch
+        self._children: dict[int, Child] = {}
+        self._record_path = record_path
+        self._record = record.describe(own_session=own_session)
+        self._stderr = stderr
+        self._all_gone = anyio.Event()
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(self._children.values())
+
+    def get(self, process: int) -> Child | None:
+        """The child with that number, while it lives."""
+        return self._children.get(process)
+
+    def launch(self, action: Launch) -> None:
+        """Begin its life; the core hears of it by events."""
+        spec = action.spec
+        stderr = self._stderr.create(action.process, os.fsdecode(spec.argv[0]))
+        child = Child(action.process, action.generation, spec, stderr, self._dispatch)
+        self._children[action.process] = child
+        self._tasks.start_soon(self._live, child)
+
+    def forward(self, process: int, data: bytes) -> None:
+        """A line for its stdin; dropped if the server is gone."""
+        child = self._children.get(process)
+        if child is not None:
+            child.write(data)
+
+    def stop(self, process: int) -> None:
+        """Take it through the stop ladder; harmless if it is gone."""
+        child = self._children.get(process)
+        if child is not None:
+            child.stop()
+
+    async def stop_all(self) -> None:
+        """All at once; returns when every tree is gone, or after the ladder's end."""
+        for child in self:
+            child.stop()
+        if self._children:
+            with anyio.move_on_after(4 * STOP_STEP_SECONDS):
+                await self._all_gone.wait()
+        self.kill_all()
+
+    def kill_all(self) -> None:
+        """SIGKILL to every tree, without a wait."""
+        for child in self:
+            child.kill()
+
+    def look(self) -> None:
+        """Remember every descendant, in the record too: after a crash only the record finds one that left its group."""
+        if self._children:
+            rows = reap.table()
+            for child in self:
+                child.look(rows)
+            self.write_record()
+
+    def write_record(self) -> None:
+        """NAME.json as of now. A failure is logged; the record is a hint."""
+        entries = tuple(entry for child in self if (entry := child.record()))
+        try:
+            record.write(self._record_path, msgspec.structs.replace(self._record, upstreams=entries))
+        except OSError as error:
+            logs.event("warning", "record.failed", path=str(self._record_path), reason=error.strerror)
+
+    def close(self) -> None:
+        """After the last server: no record and no stderr log stays."""
+        self._record_path.unlink(missing_ok=True)
+        self._stderr.remove()
+
+    async def _live(self, child: Child) -> None:
+        try:
+            await child.run(self.write_record)
+        finally:
+            child.kill()
+            self._stderr.retire(child.stderr)
+            del self._children[child.process]
+            self.write_record()
+            if not self._children:
+                self._all_gone.set()
+                self._all_gone = anyio.Event()
