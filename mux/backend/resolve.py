@@ -1,6 +1,6 @@
 """What a HELLO asks for: the server to start, its key, and how long it may outlive its last session.
 
-The filesystem is asked here and nowhere else: where COMMAND is, what a link means, where a project begins.
+Whatever the key takes from the filesystem is asked here: where COMMAND is, what a link means, where a project begins.
 """
 
 from __future__ import annotations
@@ -142,4 +142,9 @@ def _directory(scope: str, hello: Hello, found: Mapping[bytes, bytes]) -> bytes:
 
 def _home(found: Mapping[bytes, bytes]) -> bytes:
     home = found.get(b"HOME", b"")
-    return home if os.path.isabs(home) else os.fsencode(pwd.getpwuid(os.getuid()).pw_dir)
+    if os.path.isabs(home):
+        return home
+    try:
+        return os.fsencode(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError as error:
+        raise UsageError("scope: user needs a home directory, and HOME names none") from error

@@ -73,7 +73,7 @@ def prepare(
         elif name == b"PATH":
             given[name] = b":".join(path)
         elif name in PROJECT_DIRECTORIES:
-            given[name] = cwd if _without_slash(value) in (session_cwd, cwd) else value
+            given[name] = cwd if _without_slash(value) == session_cwd else value
         elif name not in FORMER_DIRECTORIES and name not in _NOISE:
             given[name] = value
     if b"PWD" not in ignored and b"PWD" not in counted:

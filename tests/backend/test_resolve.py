@@ -14,7 +14,6 @@ from mux.errors import Denied, UsageError
 from mux.limits import GRACE_SECONDS
 from mux.wire.frames import Hello
 
-
 YEAR = 365 * 86_400
 
 
@@ -312,7 +311,14 @@ def test_a_worktree_is_a_project_and_outside_of_one_the_directory_is(place: Plac
     assert git_root(os.fsencode(place.bin)) == os.fsencode(place.bin)
 
 
-def test_a_home_that_is_no_directory_name_is_looked_up(place: Place) -> None:
+def test_a_home_that_is_no_directory_name_is_looked_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     hello = place.hello(options=[b"scope=user"])
     hello.environment = (b"HOME=",)
     assert os.path.isabs(resolve(1, hello).spec.cwd)
+
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(UsageError, match="HOME"):
+        resolve(1, hello)

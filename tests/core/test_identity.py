@@ -53,6 +53,21 @@ def test_a_change_of_one_part_changes_the_key(a: Identity, data: st.DataObject) 
     assert (a.base_key() == b.base_key()) == (parts(a) == parts(b))
 
 
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ({"argv": (b"ab", b"c")}, {"argv": (b"a", b"bc")}),
+        ({"argv": (b"ab",)}, {"argv": (b"a", b"b")}),
+        ({"argv": (b"a", b"")}, {"argv": (b"a",)}),
+        ({"argv": (b"a", b"b=c"), "environment": ()}, {"argv": (b"a",), "environment": (b"b=c",)}),
+        ({"environment": (b"a=b",), "limits": ()}, {"environment": (), "limits": (b"a=b",)}),
+        ({"executable": b"/a/b", "cwd": b""}, {"executable": b"/a", "cwd": b"/b"}),
+    ],
+)
+def test_the_same_bytes_in_other_parts_make_another_key(a: dict[str, Any], b: dict[str, Any]) -> None:
+    assert msgspec.structs.replace(PLAIN, **a).base_key() != msgspec.structs.replace(PLAIN, **b).base_key()
+
+
 @given(identities)
 def test_the_order_of_environment_and_limits_does_not_count(a: Identity) -> None:
     b = msgspec.structs.replace(a, environment=a.environment[::-1], limits=a.limits[::-1])
