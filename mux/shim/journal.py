@@ -79,15 +79,16 @@ class Journal:
         total = 0
         for line in lines:
             seq = next_seq(seq)
+            while seq in known:  # kept since before the numbers wrapped
+                seq = next_seq(seq)
             known[seq] = line
             size = len(line)
             total += size
-            add(_pack(LINE, 0, seq, size))
+            if oversize:
+                self._oversize.add(seq)
+            add(_pack(LINE, OVERSIZE if oversize else 0, seq, size))
             add(line)
-        if oversize:
-            first = next_seq(self.last)
-            self._oversize.add(first)
-            parts[0] = _pack(LINE, OVERSIZE, first, len(lines[0]))
+            oversize = False
         self.last = seq
         self.bytes += total
         return b"".join(parts)
