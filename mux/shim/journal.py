@@ -149,7 +149,7 @@ class Journal:
         """
         sent = self._floor = self._sent
         unsettled = list(self._lines)
-        old = [seq for seq in unsettled if not self._after(seq, sent)]
+        old = [seq for seq in unsettled if seq in self._answered or not self._after(seq, sent)]
         for seq in old:
             if seq in self._lines:
                 yield self._replay(seq)
