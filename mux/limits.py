@@ -108,6 +108,12 @@ BREAKER_COOL_OFF_SECONDS = 30.0
 EXIT_AGAIN_SECONDS = 1.0
 """An exit that a connection cancelled is tried again after this, if no session came of it."""
 
+DRAIN_RETRY_MS = 100
+"""What a draining backend tells a new session to wait, milliseconds; the next one is up in about this."""
+
+REMEMBERED_KEYS = 1024
+"""Base keys whose era and habits are remembered; beyond it the oldest unused one is forgotten."""
+
 SELF_CHECK_SECONDS = 30.0
 """How often the backend compares the inodes of its socket and lock with its own."""
 

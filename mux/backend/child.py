@@ -10,6 +10,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import anyio
 
@@ -190,9 +191,8 @@ class _Writer(asyncio.BaseProtocol):
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
-        self.outbox.open(transport)
+        self._transport = cast("asyncio.WriteTransport", transport)
+        self.outbox.open(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

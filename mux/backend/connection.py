@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from mux.backend import logs
 from mux.backend.outbox import Outbox
@@ -75,10 +75,10 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.set_write_buffer_limits(HOST_SLOW_BYTES)
-        self._transport = transport
-        self._outbox.open(transport)
+        # A cast: uvloop's transports descend from none of asyncio's classes.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(HOST_SLOW_BYTES)
+        self._outbox.open(self._transport)
 
     def data_received(self, data: bytes) -> None:
         if self._closing:

@@ -101,7 +101,7 @@ class Upstreams:
 
     async def _live(self, child: Child) -> None:
         try:
-            await child.run(self.write_record)
+            await child.run(self.look)
         finally:
             child.kill()
             self._stderr.retire(child.stderr)
