@@ -8,6 +8,7 @@ proves that the id is top level.
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -57,12 +58,10 @@ Message = Request | Notification | Answer | Rejected
 
 
 class _Peek(msgspec.Struct, gc=False):
-    jsonrpc: Raw | UnsetType = UNSET
+    jsonrpc: Literal["2.0"] | UnsetType = UNSET
     id: Raw | UnsetType = UNSET
     method: str | UnsetType = UNSET
     params: Raw | UnsetType = UNSET
-    result: Raw | UnsetType = UNSET
-    error: Raw | UnsetType = UNSET
 
 
 class _Meta(msgspec.Struct, gc=False):
@@ -77,8 +76,8 @@ _peek = msgspec.json.Decoder(_Peek).decode
 _token = msgspec.json.Decoder(_WithMeta).decode
 _NAMES = (b"jsonrpc", b"id", b"method", b"params", b"result", b"error")
 
-# `{"jsonrpc":"2.0","id":,"method":"","params":}`: with nothing but these members once each and no white space a line is
-# exactly as long as its values and this. A duplicate or an escaped name makes it longer, so equality proves both absent.
+# `{"jsonrpc":"2.0","id":,"method":"","params":}`: a line with all these members is at least as long as their values and
+# this, and exactly as long only if each stands there once, as spelt here, without white space or any other member.
 _REQUEST_FRAME = len('{"jsonrpc":"2.0","id":,"method":"","params":}')
 _BARE_REQUEST_FRAME = len('{"jsonrpc":"2.0","id":,"method":""}')
 
@@ -92,17 +91,27 @@ _valid_id = re.compile(rb'(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?\d++(?:\.\d++)?+(?:[e
 _python_answer = re.compile(rb'\{"jsonrpc": ?"2\.0", ?"id": ?([1-9]\d{0,15}), ?"(result|error)":').match
 _script_answer = re.compile(rb'\}(?:,"jsonrpc":"2\.0","id":([1-9]\d{0,15})|,"id":([1-9]\d{0,15}),"jsonrpc":"2\.0")\}\Z')
 _SCRIPT_TAIL = 64
+
+_SCALARS = rb'\s*+"(?:jsonrpc|id|method)"\s*+:\s*+(?:"[^"\\]*+"|-?\d++)\s*+'
+_TRAILERS = rb'(?:,\s*+"(?:jsonrpc|method)"\s*+:\s*+"[^"\\]*+"\s*+)*+'
+_oversize_front = re.compile(rb"\s*+\{(?:" + _SCALARS + rb',)*+\s*+("result"|"error"|"params")?+')
+_oversize_id = re.compile(rb'"id"\s*+:\s*+' + _ID)
+_oversize_back = re.compile(rb',\s*+"id"\s*+:\s*+' + _ID + rb"\s*+" + _TRAILERS + rb"\}\s*+\Z")
 _number_like = re.compile(rb'"?([1-9]\d{0,15})(?:\.0+)?"?\Z')
 
 
 def read_host(line: bytes) -> Message:
     """What a host's line is. Never raises; anything that is no message comes back as Rejected."""
+    if b"\r" in line or not line.isascii():
+        harmful = _harmful(line)
+        if harmful is not None:
+            return harmful
     try:
         peek = _peek(line)
     except (msgspec.DecodeError, RecursionError):
         return _read_slowly(line)
     id_, method = peek.id, peek.method
-    if id_ is UNSET or method is UNSET or peek.result is not UNSET or peek.error is not UNSET:
+    if id_ is UNSET or method is UNSET or peek.jsonrpc is UNSET:
         return _read_slowly(line)
     raw = bytes(id_)
     params = peek.params
@@ -110,7 +119,7 @@ def read_host(line: bytes) -> Message:
         exact = len(line) == _BARE_REQUEST_FRAME + len(raw) + len(method)
     else:
         exact = len(line) == _REQUEST_FRAME + len(raw) + len(method) + len(memoryview(params))
-    if exact:
+    if exact and len(raw) <= ID_BYTES:
         front = _id_in_front.match(line)
         if front is not None:
             return Request(line, raw, front.span(1), method, params)
@@ -193,20 +202,25 @@ def find_in_result(line: bytes, *path: bytes) -> Span | None:
 
 
 def id_of_oversize(edges: bytes) -> tuple[bytes | None, bool]:
-    """(id of a message of which only both ends are known, or None; whether it looks like a request)."""
+    """(id of a message of which only both ends are known, or None; whether it looks like a request).
+
+    If the message is JSON the id is its own: in front, none but scalar members stand before it; at the end, none but
+    scalar members without an escape between it and the closing brace.
+    """
     half = len(edges) // 2
     head, tail = edges[:half], edges[half:]
-    is_request = b'"method"' in head[:4096] or b'"method"' in tail[-4096:]
-    front = re.match(rb'\s*\{(?:\s*"(?:jsonrpc|method)"\s*:\s*"[^"\\]*"\s*,)*\s*"id"\s*:\s*' + _ID + rb"\s*,", head)
-    if front is not None:
-        return front[1], is_request
-    end = rb'[}\]"\w]\s*,(?:\s*"(?:jsonrpc|method)"\s*:\s*"[^"\\]*"\s*,)*\s*"id"\s*:\s*'
-    back = re.search(end + _ID + rb'\s*(?:,\s*"(?:jsonrpc|method)"\s*:\s*"[^"\\]*"\s*)*\}\s*\Z', tail)
-    return (back[1] if back is not None else None), is_request
+    front = _oversize_front.match(head)
+    if front is None:
+        return None, True
+    back = _oversize_back.search(tail)
+    id_ = _oversize_id.search(front[0]) or back
+    answers = front[1] in (b'"result"', b'"error"')
+    is_request = b'"method"' in front[0] or (not answers and (front[1] is not None or b'"method"' in tail[-4096:]))
+    return (id_[1] if id_ is not None else None), is_request
 
 
 def id_key(raw: bytes) -> bytes:
-    """Equal for two spellings of one id: `"a"` and `"\\u0061"`. A number and a string never are."""
+    """Equal for two spellings of one id, one of them with escapes. A number and a string never are."""
     if raw[:1] != b'"' or b"\\" not in raw:
         return raw
     return b'"%b"' % scan.unescape(raw)
@@ -223,6 +237,21 @@ def error_line(id_: bytes, code: int, message: str, data: object = None) -> byte
 def result_line(id_: bytes, result: bytes = b"{}") -> bytes:
     """A JSON-RPC result as a line with its newline; both as their bytes."""
     return b'{"jsonrpc":"2.0","id":%b,"result":%b}\n' % (id_, result)
+
+
+def _harmful(line: bytes) -> Rejected | None:
+    """Why a line that may be JSON does not go to a server, or None.
+
+    A reader in text mode, as the Python SDK's, ends a line at a carriage return: what stands behind it would be a message
+    that we never judged. Invalid UTF-8 ends some of them altogether.
+    """
+    if -1 < line.find(b"\r") < len(line) - 1:
+        return Rejected(INVALID_REQUEST, "A message is one line: it must not contain a carriage return.")
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        return Rejected(PARSE_ERROR, f"This line is not UTF-8: {error.reason} at byte {error.start}.")
+    return None
 
 
 def _is_json(line: bytes) -> bool:
@@ -265,6 +294,8 @@ def _read_slowly(line: bytes) -> Message:
     for name, start, end in found:
         if name in spans and name in _NAMES:
             return Rejected(INVALID_REQUEST, f"{name.decode()!r} stands twice in this message.")
+        if name not in _NAMES and name.lower() in _NAMES:  # Go's encoding/json takes "ID" for "id"
+            return Rejected(INVALID_REQUEST, f"{name.decode()!r} is no name of a message; names are lower case.")
         spans[name] = (start, end)
     return _classify(line, spans)
 
@@ -288,7 +319,9 @@ def _classify(line: bytes, spans: dict[bytes, Span]) -> Message:
         return Request(line, raw, span, name, params) if span else Notification(line, name, params)
     if span and (b"result" in spans) != (b"error" in spans):
         return Answer(line, raw, span, b"error" in spans)
-    return Rejected(INVALID_REQUEST, "A JSON-RPC message has a method, or an id and either a result or an error.", raw or b"null")
+    return Rejected(
+        INVALID_REQUEST, "A JSON-RPC message has a method, or an id and either a result or an error.", raw or b"null"
+    )
 
 
 __all__ = [

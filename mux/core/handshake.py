@@ -6,9 +6,10 @@ second one up in a generation: servers accept it and overwrite what they know of
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mux.core.envelope import find_token, splice
+from mux.core.envelope import Malformed, find_token, splice
 
 if TYPE_CHECKING:
     from mux.core.envelope import Answer, Request
@@ -61,9 +62,10 @@ class Handshake:
         self.uid = uid
         self.announced = False
         edits = [(self.opening.span, uid)]
-        token = find_token(self.opening)
-        if token is not None:
-            edits.append((token, uid))
+        with suppress(Malformed):  # which of two tokens counts is the server's to say: no progress of it is delivered
+            token = find_token(self.opening)
+            if token is not None:
+                edits.append((token, uid))
         return splice(self.opening.line, *edits)
 
     def answered(self, answer: Answer) -> list[Waiter]:

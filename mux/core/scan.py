@@ -10,10 +10,11 @@ import re
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _string = re.compile(_STRING, re.DOTALL)
-_token = re.compile(_STRING + rb"|[{}\[\]]", re.DOTALL)
+# A string that does not end is taken to the end of the data: else each quote in it would be searched for a partner again.
+_token = re.compile(_STRING + rb"?+|[{}\[\]]", re.DOTALL)
 _scalar = re.compile(rb"[^\s,:{}\[\]\"]++")
 _space = re.compile(rb"[ \t\r\n]*+")
-_lax = re.compile(_STRING + rb"|NaN|-?Infinity", re.DOTALL)
+_lax = re.compile(_STRING + rb"?+|(?<![\w.+-])(?:NaN|-?Infinity)(?![\w.+-])", re.DOTALL)
 _escape = re.compile(rb"\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL)
 
 
@@ -55,6 +56,27 @@ def members(data: bytes, at: int = 0) -> list[tuple[bytes, int, int]]:
         at = _skip(data, at + 1)
 
 
+def elements(data: bytes, at: int) -> list[Span]:
+    """Where the elements of the array that starts at or after `at` stand. Raises Malformed as `members`."""
+    at = _skip(data, at)
+    if data[at : at + 1] != b"[":
+        raise Malformed("an array was expected")
+    found: list[Span] = []
+    at = _skip(data, at + 1)
+    if data[at : at + 1] == b"]":
+        return found
+    while True:
+        end = value_end(data, at)
+        found.append((at, end))
+        at = _skip(data, end)
+        separator = data[at : at + 1]
+        if separator == b"]":
+            return found
+        if separator != b",":
+            raise Malformed("a comma or a closing bracket was expected")
+        at = _skip(data, at + 1)
+
+
 def value_end(data: bytes, at: int) -> int:
     """The index after the value that starts at `at`. Raises Malformed if it does not end."""
     first = data[at : at + 1]
@@ -71,7 +93,7 @@ def value_end(data: bytes, at: int) -> int:
 
 def find(data: bytes, *path: bytes, at: int = 0) -> Span | None:
     """Where the value under `path` stands, or None. Raises Malformed if a name of the path stands twice on its level."""
-    end = len(data)
+    at, end = _skip(data, at), len(data)
     for name in path:
         if data[at : at + 1] != b"{":
             return None
@@ -91,13 +113,16 @@ def unescape(literal: bytes) -> bytes:
         return content
 
     def plain(match: re.Match[bytes]) -> bytes:
-        short = _SHORT.get(match.group(1))
-        return short if short is not None else chr(int(match.group(1)[1:], 16)).encode(errors="surrogatepass")
+        short = _SHORT.get(match.group()[1:])
+        if short is not None:
+            return short
+        units = bytes.fromhex(match.group().replace(b"\\u", b"").decode())
+        return units.decode("utf-16-be", "surrogatepass").encode(errors="surrogatepass")
 
     return _any_escape.sub(plain, content)
 
 
-_any_escape = re.compile(rb"\\(u[0-9a-fA-F]{4}|[\"\\/bfnrt])")
+_any_escape = re.compile(rb"(?:\\u[0-9a-fA-F]{4})++|\\[\"\\/bfnrt]")
 _SHORT = {
     b'"': b'"',
     b"\\": b"\\",
@@ -126,7 +151,7 @@ def strict_copy(data: bytes) -> bytes:
 
 
 def _not_surrogate(match: re.Match[bytes]) -> bytes:
-    return b"\\u0041" if len(match.group()) == 6 else match.group()  # noqa: PLR2004 - the length of \uXXXX
+    return b"\\u0041" if len(match.group()) == 6 else match.group()
 
 
 def _skip(data: bytes, at: int) -> int:
