@@ -55,6 +55,9 @@ HOST_SLOW_SECONDS = 60.0
 TOMBSTONE_SECONDS = 60.0
 """How long a finished progress token and a cancelled request are remembered."""
 
+TOMBSTONES = 65_536
+"""How many of each are remembered of one server, the newest: some 20 MB, where a fast client would leave millions."""
+
 # --- HELLO --------------------------------------------------------------------------------
 
 HELLO_BYTES = 1 * MIB

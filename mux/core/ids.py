@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from mux.core.envelope import find_token, splice
+from mux.core.envelope import Malformed, find_token, splice
 from mux.core.methods import SAFE
-from mux.limits import TOMBSTONE_SECONDS
+from mux.limits import ID_BYTES, TOMBSTONE_SECONDS, TOMBSTONES
 
 if TYPE_CHECKING:
+    from mux.core.envelope import Request
+    from mux.core.scan import Span
     from mux.core.session import Call, Session
 
 
@@ -53,10 +55,10 @@ class Ids:
         return uid
 
     def send(self, call: Call) -> bytes:
-        """Give the request its id and return the line to send up. Raises Malformed at an ambiguous progress token."""
+        """Give the request its id and return the line to send up. Raises Malformed at an ambiguous or huge token."""
         request = call.request
         assert request is not None  # only safe requests are sent twice, and they keep theirs
-        token = find_token(request)
+        token = _token_of(request)
         uid = b"%d" % self._next
         self._next += 1
         call.uid = uid
@@ -71,8 +73,8 @@ class Ids:
     def settle(self, uid: bytes, now: float) -> Call | None:
         """Take out the request that was answered; its progress token is remembered for a while."""
         call = self.flying.pop(uid, None)
+        self._expire(now)
         if call is not None and call.token and not call.cancelled:
-            self._expire(now)
             self._finished[uid] = Token(call.session, call.token, now + TOMBSTONE_SECONDS)
             self._order.append((now + TOMBSTONE_SECONDS, uid))
         return call
@@ -90,7 +92,7 @@ class Ids:
         if call is not None:
             return (call.session, call.token) if call.token and not call.cancelled else None
         finished = self._finished.get(uid)
-        if finished is None or finished.expires < now:
+        if finished is None or finished.expires <= now:
             return None
         return finished.session, finished.token
 
@@ -100,7 +102,17 @@ class Ids:
             del self._finished[uid]
 
     def _expire(self, now: float) -> None:
-        while self._order and self._order[0][0] <= now:
+        while self._order and (self._order[0][0] <= now or len(self._order) >= TOMBSTONES):
             self._finished.pop(self._order.popleft()[1], None)
-        while self._cancelled and self._cancelled[0][0] <= now:
+        while self._cancelled and (self._cancelled[0][0] <= now or len(self._cancelled) >= TOMBSTONES):
             self.flying.pop(self._cancelled.popleft()[1], None)
+
+
+def _token_of(request: Request) -> Span | None:
+    """Where the progress token stands. What is neither string nor number is none, and passes as it is."""
+    span = find_token(request)
+    if span is None or request.line[span[0]] not in b'"-0123456789':
+        return None
+    if span[1] - span[0] > ID_BYTES:
+        raise Malformed(f"its progress token has more than {ID_BYTES} bytes")
+    return span
