@@ -99,4 +99,6 @@ class Log(msgspec.Struct, frozen=True):
     fields: dict[str, str | int | float]
 
 
-Action = Welcome | Refuse | Deliver | Acknowledge | Keep | Dismiss | Drop | GoAway | Launch | Forward | Stop | Exit | Log
+Action = (
+    Welcome | Refuse | Deliver | Acknowledge | Keep | Dismiss | Drop | GoAway | Launch | Forward | Stop | Exit | Log
+)

@@ -242,7 +242,7 @@ def result_line(id_: bytes, result: bytes = b"{}") -> bytes:
 def _harmful(line: bytes) -> Rejected | None:
     """Why a line that may be JSON does not go to a server, or None.
 
-    A reader in text mode, as the Python SDK's, ends a line at a carriage return: what stands behind it would be a message
+    A reader in text mode, as the Python SDK's, ends a line at a carriage return: what stands behind it were a message
     that we never judged. Invalid UTF-8 ends some of them altogether.
     """
     if -1 < line.find(b"\r") < len(line) - 1:

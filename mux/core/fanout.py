@@ -1,16 +1,18 @@
 """What a server says unasked: to the session it concerns by evidence, to all where it concerns all, else to nobody.
 
-MCP 2025-11-25, "Progress", "Logging", "Resources", "Client features". Guessing leaks one user's question to another.
+MCP 2025-11-25, "Progress", "Logging", "Resources", "Elicitation", "Tasks"; 2026-07-28, "Subscriptions". Guessing would
+show one user's work to another.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mux import errors
+from mux.core import levels, listens, subscriptions, tasks
 from mux.core.actions import Deliver
-from mux.core.envelope import Malformed, Notification, Request, error_line, find_in, find_token, result_line, splice
-from mux.core.methods import CAPABILITY_OF_QUESTION, LIST_CHANGED, MAY_ASK
+from mux.core.envelope import Malformed, Notification, find_in, find_token, splice
+from mux.core.methods import LIST_CHANGED, Era
+from mux.core.scan import unescape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,20 +23,52 @@ if TYPE_CHECKING:
 
 def notification(router: Router, message: Notification, now: float) -> None:
     """A notification of the server."""
-    rule = _NOTIFICATIONS.get(message.method)
+    if listens.route(router, message):
+        return
+    rule = _RULES.get(message.method)
     if rule is not None:
         rule(router, message, now)
-    elif message.method in LIST_CHANGED or not router.ids.flying:
-        deliver(router.sessions.values(), router, message.line)
+    elif message.method in LIST_CHANGED:
+        _to(router, router.sessions.values(), message.line)
+    else:
+        _unknown(router, message, now)
+
+
+def _to(router: Router, sessions: Iterable[Session], line: bytes) -> None:
+    """The line to each of the sessions; counted as dropped if there is none."""
+    data = line + b"\n"
+    nobody = True
+    for session in sessions:
+        nobody = False
+        router.emit(Deliver(session.id, 0, data))
+    router.dropped += nobody
+
+
+def _unknown(router: Router, message: Notification, now: float) -> None:
+    """By what correlates it: a task, a progress token. With nothing: to all, but only while nobody is at work."""
+    owner = tasks.related(router, message)
+    if owner is not None:
+        _to(router, (owner,), message.line)
+        return
+    try:
+        span = find_token(message) or find_in(message, b"progressToken") or find_in(message, b"requestId")
+    except Malformed:
+        span = None
+    if span is not None:
+        _to_owner(router, message, span, now)
+    elif not router.ids.flying:
+        _to(router, router.sessions.values(), message.line)
     else:
         router.dropped += 1
 
 
-def deliver(sessions: Iterable[Session], router: Router, line: bytes) -> None:
-    """The line to each of the sessions."""
-    data = line + b"\n"
-    for session in sessions:
-        router.emit(Deliver(session.id, 0, data))
+def _to_owner(router: Router, message: Notification, span: tuple[int, int], now: float) -> None:
+    owner = router.ids.progress(message.line[slice(*span)].strip(b'"'), now)
+    if owner is None:
+        router.dropped += 1
+        return
+    session, token = owner
+    router.emit(Deliver(session.id, 0, splice(message.line, (span, token))))
 
 
 def _progress(router: Router, message: Notification, now: float) -> None:
@@ -43,82 +77,69 @@ def _progress(router: Router, message: Notification, now: float) -> None:
         span = find_in(message, b"progressToken")
     except Malformed:
         span = None
-    owner = router.ids.progress(message.line[slice(*span)].strip(b'"'), now) if span else None
-    if owner is None or span is None:
+    if span is None:
         router.dropped += 1
-        return
-    session, token = owner
-    router.emit(Deliver(session.id, 0, splice(message.line, (span, token))))
+    else:
+        _to_owner(router, message, span, now)
 
 
 def _log_message(router: Router, message: Notification, _now: float) -> None:
-    """One session at work: to it. None: to all. Several: it may be anybody's, so it is nobody's."""
-    at_work = {call.session.id: call.session for call in router.ids.flying.values()}
-    if not at_work:
-        deliver(router.sessions.values(), router, message.line)
-        return
-    session = next(iter(at_work.values()))
-    if len(at_work) == 1 and session.alive:
-        deliver((session,), router, message.line)
+    """Legacy: one session at work: to it; none: to all; several: to nobody. Modern: to the one request that asked."""
+    rank = levels.rank_of(message)
+    flying = router.ids.flying.values()
+    if router.era is Era.MODERN:
+        wanted = [call for call in flying if call.level is not None and (rank is None or call.level <= rank)]
+        meant = {call.session.id: call.session for call in wanted}
     else:
-        router.dropped += 1
+        meant = {call.session.id: call.session for call in flying} or dict(router.sessions)
+        if len(meant) > 1 and router.ids.flying:
+            meant = {}
+    alive = [s for s in meant.values() if s.alive and router.levels.passes(s, rank)]
+    if router.era is Era.MODERN and len(meant) > 1:
+        alive = []
+    _to(router, alive, message.line)
 
 
 def _cancelled(router: Router, message: Notification, _now: float) -> None:
-    """The server withdraws a question of its own."""
+    """The server withdraws a question of its own, or ends a listen."""
     try:
         span = find_in(message, b"requestId")
     except Malformed:
         return
-    question = router.questions.withdrawn(message.line[slice(*span)]) if span else None
-    if question is None or span is None:
+    if span is None:
         return
-    router.emit(Deliver(question.session.id, 0, splice(message.line, (span, question.id))))
+    id_ = message.line[slice(*span)]
+    for question in router.questions.withdrawn(id_):
+        router.emit(Deliver(question.session.id, 0, splice(message.line, (span, question.id))))
+    listens.ended_by_server(router, message, span)
 
 
-_NOTIFICATIONS: dict[str, Callable[[Router, Notification, float], None]] = {
-    "notifications/cancelled": _cancelled,
-    "notifications/message": _log_message,
-    "notifications/progress": _progress,
-}
+def _updated(router: Router, message: Notification, _now: float) -> None:
+    literal = subscriptions.uri_of(message)
+    concerned = router.subscriptions.concerned(unescape(literal)) if literal else set[int]()
+    _to(router, [router.sessions[id_] for id_ in sorted(concerned)], message.line)
 
 
-def request(router: Router, message: Request) -> None:
-    """A request of the server: answered here (ping), put to the one session it can belong to, or refused."""
-    if message.method == "ping":
-        router.send_up(result_line(message.id))
-        return
-    session, reason = _whom_to_ask(router, message.method)
-    if session is None:
-        line = error_line(message.id, errors.INTERNAL_ERROR, reason)
-        router.send_up(line)
-        return
+def _elicited(router: Router, message: Notification, _now: float) -> None:
+    """To the session that was asked; a server that names an unknown elicitation is heard by all."""
     try:
-        span = find_token(message)
+        span = find_in(message, b"elicitationId")
     except Malformed:
         span = None
-    token = message.line[slice(*span)] if span else b""
-    question = router.questions.ask(session, message.id, message.method, token)
-    router.emit(Deliver(session.id, 0, splice(message.line, (message.span, question.id))))
+    asked = router.questions.elicited.pop(message.line[slice(*span)], None) if span else None
+    _to(router, router.sessions.values() if asked is None else (asked,), message.line)
 
 
-def _whom_to_ask(router: Router, method: str) -> tuple[Session | None, str]:
-    """The one session that can be meant, or None and why not.
+def _task_status(router: Router, message: Notification, _now: float) -> None:
+    owner = tasks.status_from_server(router, message)
+    _to(router, (owner,) if owner is not None else (), message.line)
 
-    A question belongs to a request in flight. Cancelled requests count too: the server may still be at work for them.
-    """
-    capability = CAPABILITY_OF_QUESTION.get(method)
-    asking = {call.session.id: call.session for call in router.ids.flying.values() if call.method in MAY_ASK}
-    if not asking and method == "roots/list":
-        asking = dict(router.sessions)
-    able = [s for s in asking.values() if capability is None or capability in s.capabilities]
-    if len(able) == 1 and able[0].alive:
-        return able[0], ""
-    if not asking:
-        return None, f"`{method}` belongs to a request of a client, and none is in flight."
-    if not able:
-        return None, f"The client has not declared `{capability}`."
-    return None, (
-        f"Several clients share this server and `{method}` does not say which one it concerns, so nobody was asked. "
-        "Run the server with `--scope session` to give each client its own."
-    )
+
+_RULES: dict[str, Callable[[Router, Notification, float], None]] = {
+    "notifications/cancelled": _cancelled,
+    "notifications/elicitation/complete": _elicited,
+    "notifications/message": _log_message,
+    "notifications/progress": _progress,
+    "notifications/resources/updated": _updated,
+    "notifications/tasks/status": _task_status,
+}

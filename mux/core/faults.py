@@ -36,7 +36,7 @@ def overloaded(id_: bytes) -> bytes:
 def text(argv: tuple[bytes, ...]) -> str:
     """A command for a person: its words with spaces between, at most 200 characters."""
     words = b" ".join(argv).decode(errors="replace")
-    return words if len(words) <= 200 else words[:199] + "…"  # noqa: PLR2004 - a line and a half
+    return words if len(words) <= 200 else words[:199] + "…"
 
 
 def exit_cause(status: int, stderr: str, when: str) -> str:

@@ -1,6 +1,6 @@
 """Request ids and progress tokens of one upstream. MCP base protocol, "Requests", "Progress", "Cancellation".
 
-Ids sent up are one growing integer, never reused in a generation and below 2^53: TypeScript servers do not answer larger
+Ids sent up are one growing integer, never reused in a generation and below 2^53: TypeScript servers answer no larger
 or fractional ones, Python servers confuse "7" and 7. The same integer is the progress token of its request.
 """
 
@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from mux.core.envelope import Malformed, find_token, splice
-from mux.core.methods import SAFE
+from mux.core.methods import REPEATABLE
 from mux.limits import ID_BYTES, TOMBSTONE_SECONDS, TOMBSTONES
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Token:
 
 
 class Ids:
-    """flying: what is at the server, by the id it has there, cancelled requests included until their answer or expiry."""
+    """flying: what is at the server, by the id it has there; cancelled requests stay until their answer or expiry."""
 
     __slots__ = ("_cancelled", "_finished", "_next", "_order", "flying")
 
@@ -45,7 +45,11 @@ class Ids:
     def restart(self, first: int) -> list[Call]:
         """A new generation: ids from `first`; returns what was at the server, oldest first."""
         calls = list(self.flying.values())
-        self.__init__(first)  # type: ignore[misc]
+        self._next = first
+        self.flying.clear()
+        self._finished.clear()
+        self._order.clear()
+        self._cancelled.clear()
         return calls
 
     def allocate(self) -> bytes:
@@ -63,7 +67,7 @@ class Ids:
         self._next += 1
         call.uid = uid
         self.flying[uid] = call
-        if call.method not in SAFE:
+        if call.method not in REPEATABLE:
             call.request = None
         if token is None:
             return splice(request.line, (request.span, uid))

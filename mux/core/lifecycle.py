@@ -1,20 +1,21 @@
-"""A router and its process: start when needed, hand over when ready, mend or refuse when it dies. DESIGN: upstream life."""
+"""A router and its process: start when needed, hand over when ready, mend or refuse when it dies."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from mux import limits
-from mux.core import faults
+from mux.core import faults, levels, listens, subscriptions
 from mux.core.actions import Deliver, Forward, Launch, Log, Stop
 from mux.core.handshake import INITIALIZED
-from mux.core.methods import SAFE
+from mux.core.methods import REPEATABLE, Era
 from mux.core.upstream import State
 
 if TYPE_CHECKING:
     from mux.core.envelope import Answer
     from mux.core.events import ProcessExited
     from mux.core.router import Router
+    from mux.core.session import Call
 
 
 def need(router: Router, now: float) -> None:
@@ -30,18 +31,24 @@ def need(router: Router, now: float) -> None:
 
 
 def started(router: Router, pid: int, now: float) -> None:
-    """The process runs: open it, or use it at once if its session never initialised."""
+    """The process runs: open it as its era asks."""
     router.upstream.pid = pid
     router.upstream.enter(State.OPENING, now)
-    if router.bare:
-        _ready(router, now)
-    else:
+    if router.era is Era.PROBING:
+        probes, router.probes = router.probes, []
+        for call in probes:
+            if call.session.alive:
+                router.probe(call, now)
+    elif router.era is Era.LEGACY:
         _open(router)
+    else:
+        ready(router, now)
 
 
 def _open(router: Router) -> None:
-    line = router.handshake.send(router.ids.allocate())
-    router.emit(Forward(router.upstream.process, line))
+    if router.handshake.opening is not None:
+        line = router.handshake.send(router.ids.allocate())
+        router.emit(Forward(router.upstream.process, line))
 
 
 def opened(router: Router, answer: Answer, now: float) -> None:
@@ -55,21 +62,25 @@ def opened(router: Router, answer: Answer, now: float) -> None:
         else:
             router.welcome(waiter)
     if not answer.failed:
-        _ready(router, now)
+        ready(router, now)
     elif again:
-        _refuse_waiting(router, "it was restarted and now refuses `initialize`.")
+        _refuse_waiting(router, "it was restarted and now refuses `initialize`.", now)
         stop(router, now)
     for waiter in waiters:
         router.rest(waiter.session)
 
 
-def _ready(router: Router, now: float) -> None:
+def ready(router: Router, now: float) -> None:
+    """The server takes requests: restore what earlier generations knew, then send what waits."""
     router.upstream.enter(State.READY, now)
     router.timers.cancel((router.number, "start"))
     announce(router)
     for line in router.early:
         router.emit(Forward(router.upstream.process, line))
     router.early.clear()
+    levels.restore(router)
+    subscriptions.restore(router)
+    listens.restore(router, now)
     router.pump(now)
 
 
@@ -94,7 +105,7 @@ def overdue(router: Router, now: float) -> None:
     if router.upstream.state not in (State.STARTING, State.OPENING):
         return
     cause = f"it has not answered `initialize` for {limits.START_SECONDS:.0f} s. It is still starting: try again."
-    _refuse_waiting(router, cause)
+    _refuse_waiting(router, cause, now)
     router.timers.set((router.number, "start"), now + limits.START_SECONDS)
 
 
@@ -102,17 +113,15 @@ def rested(router: Router, now: float) -> None:
     """A pause after a failure is over."""
     if router.upstream.state in (State.BACKOFF, State.FAILED):
         router.upstream.stopped(now)
-        if router.quota.ring or router.handshake.waiters:
-            need(router, now)
+        _need_if_wanted(router, now)
 
 
 def exited(router: Router, event: ProcessExited, now: float) -> None:
-    """The process is gone. Safe requests wait for the next generation; the outcome of others is unknown."""
+    """The process is gone. What can be repeated waits for the next generation; the outcome of the rest is unknown."""
     wanted = router.upstream.state is State.STOPPING
     opening = router.upstream.state in (State.STARTING, State.OPENING)
     when = "when it was stopped" if wanted else "before it answered `initialize`" if opening else "while in use"
-    cause = faults.exit_cause(event.status, event.stderr, when)
-    _gone(router, cause, now, wanted=wanted)
+    _gone(router, faults.exit_cause(event.status, event.stderr, when), now, wanted=wanted)
 
 
 def failed(router: Router, reason: str, now: float) -> None:
@@ -122,10 +131,12 @@ def failed(router: Router, reason: str, now: float) -> None:
 
 def _gone(router: Router, cause: str, now: float, *, wanted: bool) -> None:
     upstream = router.upstream
-    opening = upstream.state in (State.STARTING, State.OPENING)
+    first = upstream.state in (State.STARTING, State.OPENING) and not router.handshake.known
     router.timers.cancel((router.number, "start"))
     router.handshake.ended()
     router.early.clear()
+    router.tasks.clear()
+    router.kept_until = 0.0
     for question in router.questions.clear():
         line = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b}}\n' % question.id
         router.emit(Deliver(question.session.id, 0, line))
@@ -136,44 +147,58 @@ def _gone(router: Router, cause: str, now: float, *, wanted: bool) -> None:
         router.timers.set((router.number, "rest"), upstream.due)
         fields: dict[str, str | int | float] = {"upstream": router.number, "generation": upstream.generation}
         router.emit(Log("warning", "upstream-died", fields))
-    _orphans(router, cause)
-    if upstream.state is State.FAILED or (opening and not wanted and not router.handshake.known):
-        _refuse_waiting(router, cause)
-    if router.quota.ring or router.handshake.waiters:
+    if router.era is Era.PROBING:
+        router.lanes.probe_died(router, cause, now)
+        return
+    _orphans(router, cause, now)
+    if upstream.state is State.FAILED or (first and not wanted and router.era is not Era.MODERN):
+        _refuse_waiting(router, cause, now)
+    _need_if_wanted(router, now)
+
+
+def _need_if_wanted(router: Router, now: float) -> None:
+    """Start the next generation if anything is open that only a server can settle."""
+    waits = router.quota.ring or router.handshake.waiters or router.listening or router.turns.waiting
+    if waits or any(topic.holders for topic in router.subscriptions.topics.values()):
         need(router, now)
 
 
-def _orphans(router: Router, cause: str) -> None:
-    """What was at the server when it died: safe ones once more, the others answered."""
-    again = []
+def _orphans(router: Router, cause: str, now: float) -> None:
+    """What was at the server when it died: what can be repeated once more, the others answered."""
+    again: list[Call] = []
+    internal, router.internal = router.internal, {}
     for call in router.ids.restart(router.first_id()):
         if call.cancelled:
             continue
-        router.quota.release(call.session)
-        if call.method in SAFE and not call.replayed:
+        router.release(call)
+        call.uid = call.token = b""
+        if call.method == listens.METHOD:
+            router.listening.append(call)
+        elif call.method in REPEATABLE and not call.replayed:
             call.replayed = True
-            call.uid = call.token = b""
             again.append(call)
         else:
-            router.fail(call, faults.outcome_unknown(call.id, f"The server stopped: {cause}"))
+            router.fail(call, faults.outcome_unknown(call.id, f"The server stopped: {cause}"), now)
+    for watch in internal.values():
+        if watch is not None:
+            watch(None, now)
     for call in reversed(again):
         router.quota.wait(call, first=True)
 
 
-def give_up(router: Router, cause: str) -> None:
+def give_up(router: Router, cause: str, now: float) -> None:
     """The backend leaves for good: answer everybody who still waits."""
-    _refuse_waiting(router, cause)
+    _refuse_waiting(router, cause, now)
     for call in router.ids.restart(router.first_id()):
-        if not call.cancelled:
-            router.quota.release(call.session)
-            router.fail(call, faults.outcome_unknown(call.id, cause))
+        if not call.cancelled and call.method != listens.METHOD:
+            router.fail(call, faults.outcome_unknown(call.id, cause), now)
 
 
-def _refuse_waiting(router: Router, cause: str) -> None:
+def _refuse_waiting(router: Router, cause: str, now: float) -> None:
     for waiter in router.handshake.release():
         line = faults.unavailable(waiter.id, router.spec.argv, cause)
         router.emit(Deliver(waiter.session.id, waiter.seq, line))
         router.rest(waiter.session)
     for session in list(router.sessions.values()):
-        for call in router.quota.clear(session):
-            router.fail(call, faults.unavailable(call.id, router.spec.argv, cause))
+        for call in [*router.quota.clear(session), *router.turns.leave(session)]:
+            router.fail(call, faults.unavailable(call.id, router.spec.argv, cause), now)

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-from msgspec import UNSET
-
 from mux import limits
-from mux.core import events, fanout, faults, lifecycle
+from mux.core import events, fanout, faults, levels, lifecycle, listens, questions, subscriptions
 from mux.core.actions import Acknowledge, Deliver, Dismiss, Drop, Exit, GoAway, Keep, Log, Refuse, Welcome
 from mux.core.envelope import (
     Answer,
@@ -26,24 +23,19 @@ from mux.core.envelope import (
     read_server,
     result_line,
 )
-from mux.core.identity import canonical_initialize
+from mux.core.lanes import Lanes, is_enveloped
 from mux.core.replay import Fate, fate
 from mux.core.router import Router
 from mux.core.session import Session, State
 from mux.core.snapshot import PoolSnapshot, snapshot
 from mux.core.timers import Timers
-from mux.errors import INVALID_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mux.core.actions import Action
     from mux.core.events import Event
-
-
-class _InitializeParams(msgspec.Struct):
-    capabilities: dict[str, msgspec.Raw] = {}
-    client: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict[str, msgspec.Raw], name="clientInfo")
+    from mux.core.methods import Era
 
 
 class Pool:
@@ -56,8 +48,10 @@ class Pool:
         self.routers: dict[bytes, Router] = {}
         self.draining = False
         self.timers = Timers()
+        self._lanes: dict[bytes, Lanes] = {}
         self._processes: dict[int, Router] = {}
         self._out: list[Action] = []
+        self.emit = self._out.append
         self._last_process = 0
         self._last_router = 0
         self._drain_until = 0.0
@@ -94,96 +88,124 @@ class Pool:
         """When a Tick is due, or None."""
         return self.timers.deadline()
 
-    def snapshot(self, now: float) -> PoolSnapshot:
+    def snapshot(self) -> PoolSnapshot:
         """What `mux status` shows."""
-        return snapshot(self.sessions.values(), self.routers.values(), now, draining=self.draining)
+        return snapshot(self.sessions.values(), self.routers.values(), draining=self.draining)
 
     # --- sessions ---------------------------------------------------------------------------
 
     def _session_opened(self, event: events.SessionOpened, now: float) -> None:
         if self.draining:
-            self._out.append(Refuse(event.session, "draining", 100))
+            self.emit(Refuse(event.session, "draining", limits.DRAIN_RETRY_MS))
             return
         self.sessions[event.session] = Session(event, now)
         self.timers.cancel("exit")
         self._unused = False
-        self._out.append(Welcome(event.session))
+        self.emit(Welcome(event.session))
 
     def _session_line(self, event: events.SessionLine, now: float) -> None:
         session = self.sessions.get(event.session)
         if session is None or self.draining:
             return
         if event.oversize:
-            self._oversize_from_host(event)
-            return
-        if not event.data.strip(b" \t\r"):
-            self._out.append(Acknowledge(session.id, event.seq))
+            self._oversize_from_host(session, event)
             return
         message = read_host(event.data)
         router = session.router
-        if router is None:
-            router = self._pin(session, event.seq, message)
-            if router is None:
-                return
-        router.host(session, event.seq, message, now)
-
-    def _pin(self, session: Session, seq: int, message: Message) -> Router | None:
-        """The router of a session whose first message this is; None if the message needs none and is dealt with."""
-        if isinstance(message, Rejected):
-            self._out.append(Deliver(session.id, seq, error_line(message.id, message.code, message.reason)))
-            return None
-        if not isinstance(message, Request):
-            self._out.append(Acknowledge(session.id, seq))
-            return None
-        if message.method == "ping":
-            self._out.append(Deliver(session.id, seq, result_line(message.id)))
-            return None
-        if message.method == "server/discover":
-            self._out.append(Deliver(session.id, seq, error_line(message.id, -32601, "Method not found")))
-            return None
-        bare = message.method != "initialize"
-        if bare:
-            lane = b"bare" + b"%d" % session.id
+        if router is not None and not isinstance(message, Rejected):
+            router.host(session, event.seq, message, now)
+        elif not event.data.strip(b" \t\r"):
+            self.emit(Acknowledge(session.id, event.seq))
         else:
-            params = b"" if message.params is UNSET else bytes(message.params)
-            lane = b"legacy" + canonical_initialize(params)
-            _read_client(session, params)
-            if not session.shared:
-                lane += b"%d" % session.id
-        router = self.routers.get(session.base_key + lane)
-        if router is None:
-            router = self._new_router(session, session.base_key + lane, bare=bare)
-        self.timers.cancel(("grace", router.number))
-        router.join(session)
-        return router
+            self._unpinned(session, event.seq, message, now)
 
-    def _new_router(self, session: Session, key: bytes, *, bare: bool) -> Router:
+    def _unpinned(self, session: Session, seq: int, message: Message, now: float) -> None:
+        """A message before the request that decides the upstream, or one that concerns none."""
+        if isinstance(message, Rejected):
+            self.emit(Deliver(session.id, seq, error_line(message.id, message.code, message.reason)))
+        elif not isinstance(message, Request):
+            if session.guest_of is not None and isinstance(message, Notification):
+                session.guest_of.host(session, seq, message, now)
+            else:
+                self.emit(Acknowledge(session.id, seq))
+        elif message.method == "ping" and not is_enveloped(message):
+            self.emit(Deliver(session.id, seq, result_line(message.id)))
+        else:
+            self._lanes_of(session).first(session, seq, message, now)
+
+    def _lanes_of(self, session: Session) -> Lanes:
+        lanes = self._lanes.get(session.base_key)
+        if lanes is None:
+            lanes = self._lanes[session.base_key] = Lanes(self, session.base_key)
+            if len(self._lanes) > limits.REMEMBERED_KEYS:
+                used = {router.lanes.key for router in self.routers.values()} | {session.base_key}
+                del self._lanes[next(key for key in self._lanes if key not in used)]
+        return lanes
+
+    def new_router(self, lanes: Lanes, session: Session, key: bytes, era: Era) -> Router:
+        """A fresh upstream under `key`, with nothing started yet."""
         self._last_router += 1
         router = Router(
             self._last_router,
             session.spec,
-            emit=self._out.append,
+            era,
+            emit=self.emit,
             timers=self.timers,
             entropy=self.entropy,
             allocate=self._allocate,
-            bare=bare,
+            lanes=lanes,
         )
         self.routers[key] = router
         return router
+
+    def rename(self, router: Router, key: bytes) -> None:
+        """The upstream serves another lane from now on."""
+        self.routers = {name: other for name, other in self.routers.items() if other is not router}
+        self.routers[key] = router
 
     def _allocate(self, router: Router) -> int:
         self._last_process += 1
         self._processes[self._last_process] = router
         return self._last_process
 
-    def _oversize_from_host(self, event: events.SessionLine) -> None:
+    def _oversize_from_host(self, session: Session, event: events.SessionLine) -> None:
         id_, is_request = id_of_oversize(event.data)
         if is_request or id_ is None:
-            line = faults.too_large(id_ or b"null", "The client")
-            self._out.append(Deliver(event.session, event.seq, line))
+            self.emit(Deliver(session.id, event.seq, faults.too_large(id_ or b"null", "The client")))
         else:
-            self._out.append(Acknowledge(event.session, event.seq))
-        self._out.append(Log("warning", "oversize-from-host", {"session": event.session}))
+            self.emit(Acknowledge(session.id, event.seq))
+        self.emit(Log("warning", "oversize-from-host", {"session": session.id}))
+
+    def _session_eof(self, event: events.SessionEof, _now: float) -> None:
+        session = self.sessions.get(event.session)
+        if session is None or session.state is State.ENDING:
+            return
+        session.enter(State.ENDING)
+        router = session.router or session.guest_of
+        if router is not None:
+            router.rest(session)
+        else:
+            self.emit(Dismiss(session.id))
+
+    def _session_closed(self, event: events.SessionClosed, now: float) -> None:
+        session = self.sessions.pop(event.session, None)
+        if session is None:
+            return
+        session.enter(State.GONE)
+        self._lanes_of(session).leave(session)
+        router = session.router or session.guest_of
+        if router is not None:
+            router.leave(session, now)
+            self.deserted(router, now)
+        if not self.sessions:
+            self.timers.set("exit", now + self.grace)
+
+    def deserted(self, router: Router, now: float) -> None:
+        """If nobody is left at the upstream, its grace begins."""
+        if not router.sessions and not router.guests:
+            self.timers.set(("grace", router.number), max(now + router.grace, router.kept_until))
+
+    # --- sessions of an earlier backend -----------------------------------------------------
 
     def _session_replay(self, event: events.SessionReplay, now: float) -> None:
         session = self.sessions.get(event.session)
@@ -192,62 +214,51 @@ class Pool:
         message = read_host(event.data)
         match fate(message, answered=event.answered, repeated=event.repeated):
             case Fate.FORGET:
-                self._out.append(Acknowledge(session.id, event.seq))
+                self.emit(Acknowledge(session.id, event.seq))
             case Fate.UNKNOWN:
                 assert isinstance(message, Request)  # the only kind with an outcome
                 line = faults.outcome_unknown(message.id, "the multiplexer was restarted while it ran.")
-                self._out.append(Deliver(session.id, event.seq, line))
+                self.emit(Deliver(session.id, event.seq, line))
             case Fate.SERVE:
                 self._serve_again(session, event, message, now)
             case Fate.REBUILD:
-                self._rebuild(session, event, message)
+                self._rebuild(session, event, message, now)
 
     def _serve_again(self, session: Session, event: events.SessionReplay, message: Message, now: float) -> None:
-        router = session.router or self._pin(session, event.seq, message)
-        if router is None:
-            return
-        if isinstance(message, Request) and message.method != "initialize":
-            router.call(session, event.seq, message, now, again=True)
+        if isinstance(message, Request) and message.method == listens.METHOD:
+            router = session.router or self._lanes_of(session).pin_modern(session, message, now)
+            listens.rebuild(router, session, event.seq, message, event.blob, now)
+        elif session.router is None:
+            self._unpinned(session, event.seq, message, now)
         else:
-            router.host(session, event.seq, message, now)
+            session.router.host(session, event.seq, message, now)
+        call = next((c for c in session.open_calls() if c.seq == event.seq), None)
+        if call is not None:
+            call.replayed = True
 
-    def _rebuild(self, session: Session, event: events.SessionReplay, message: Message) -> None:
+    def _rebuild(self, session: Session, event: events.SessionReplay, message: Message, now: float) -> None:
         """Restore what an answered line had set, without a word to the host and without starting the server."""
-        router = session.router or self._pin(session, event.seq, message)
-        if router is None:
-            return
         if isinstance(message, Request) and message.method == "initialize":
-            router.handshake.propose(message)
-        elif isinstance(message, Notification) and message.method == "notifications/initialized":
-            router.handshake.spoken = True
-            lifecycle.announce(router)
-        self._out.append(Keep(session.id, event.seq, event.blob))
+            opened = session.router or self._lanes_of(session).pin_legacy(session, message, now)
+            opened.handshake.propose(message)
+        router = session.router
+        if router is None:
+            self.emit(Acknowledge(session.id, event.seq))
+            return
+        self.emit(Keep(session.id, event.seq, event.blob))
+        if isinstance(message, Notification):
+            router.host(session, event.seq, message, now)
+        elif isinstance(message, Request) and message.method == "logging/setLevel":
+            rank = levels.rank_of(message)
+            if rank is not None:
+                levels.remember(router, session, event.seq, rank)
+                levels.reconcile(router)
+        elif isinstance(message, Request) and message.method == subscriptions.SUBSCRIBE:
+            subscriptions.rebuild(router, session, event.seq, message)
+            router.need(now)
 
     def _session_ready(self, event: events.SessionReady, now: float) -> None:
         """Nothing to do: each REPLAY was complete in itself."""
-
-    def _session_eof(self, event: events.SessionEof, _now: float) -> None:
-        session = self.sessions.get(event.session)
-        if session is None or session.state is State.ENDING:
-            return
-        session.enter(State.ENDING)
-        if session.router is None:
-            self._out.append(Dismiss(session.id))
-        else:
-            session.router.rest(session)
-
-    def _session_closed(self, event: events.SessionClosed, now: float) -> None:
-        session = self.sessions.pop(event.session, None)
-        if session is None:
-            return
-        session.enter(State.GONE)
-        router = session.router
-        if router is not None:
-            router.leave(session, now)
-            if not router.sessions:
-                self.timers.set(("grace", router.number), now + router.grace)
-        if not self.sessions:
-            self.timers.set("exit", now + self.grace)
 
     # --- processes --------------------------------------------------------------------------
 
@@ -264,20 +275,18 @@ class Pool:
         elif isinstance(message, Notification):
             fanout.notification(router, message, now)
         elif isinstance(message, Request):
-            fanout.request(router, message)
+            questions.request(router, message, now)
         elif event.data.strip():
             router.dropped += 1
 
     def _oversize_from_server(self, router: Router, event: events.ProcessLine, now: float) -> None:
         id_, is_request = id_of_oversize(event.data)
-        self._out.append(Log("warning", "oversize-from-server", {"upstream": router.number}))
-        if id_ is None or is_request:
+        self.emit(Log("warning", "oversize-from-server", {"upstream": router.number}))
+        call = router.ids.settle(id_, now) if id_ is not None and not is_request else None
+        if call is None:
             router.dropped += 1
-            return
-        call = router.ids.settle(id_, now)
-        if call is not None and not call.cancelled:
-            router.quota.release(call.session)
-            router.fail(call, faults.too_large(call.id, "The server", faults.UNKNOWN))
+        elif not call.cancelled:
+            router.fail(call, faults.too_large(call.id, "The server", faults.UNKNOWN), now)
             router.pump(now)
 
     def _process_started(self, event: events.ProcessStarted, now: float) -> None:
@@ -298,49 +307,47 @@ class Pool:
             self._retire(router, now)
 
     def _retire(self, router: Router, now: float) -> None:
-        """Forget a router that has neither sessions nor a process and whose grace is over."""
-        if router.sessions or router.upstream.process or ("grace", router.number) in self.timers:
+        """Forget an upstream that has neither sessions nor a process and whose grace is over."""
+        waited_for = router.sessions or router.guests or router.upstream.process
+        if waited_for or ("grace", router.number) in self.timers:
             return
         self.routers = {key: other for key, other in self.routers.items() if other is not router}
         self.timers.cancel((router.number, "rest"))
+        router.lanes.retired(router)
         if self._unused:
             self._leave_if_unused(now)
 
     # --- time and end -----------------------------------------------------------------------
 
     def _tick(self, _event: events.Tick, now: float) -> None:
+        by_number = {router.number: router for router in self.routers.values()}
         for name in self.timers.due(now):
             match name:
-                case ("grace", int(number)):
-                    self._grace_over(number, now)
-                case (int(number), "start"):
-                    self._with_router(number, lambda router: lifecycle.overdue(router, now))
-                case (int(number), "rest"):
-                    self._with_router(number, lambda router: lifecycle.rested(router, now))
-                case _:
+                case ("grace", int(number)) if number in by_number:
+                    router = by_number[number]
+                    if not router.sessions and not router.guests:
+                        lifecycle.stop(router, now)
+                    self._retire(router, now)
+                case (int(number), "start") if number in by_number:
+                    lifecycle.overdue(by_number[number], now)
+                case (int(number), "rest") if number in by_number:
+                    lifecycle.rested(by_number[number], now)
+                case (int(number), "turn") if number in by_number:
+                    by_number[number].pump(now)
+                case (int(number), "survey", questions.Survey() as survey) if number in by_number:
+                    questions.overdue(by_number[number], survey)
+                case ("lanes", bytes(key)) if key in self._lanes:
+                    self._lanes[key].due(now)
+                case "exit":
                     self._leave_if_unused(now)
-
-    def _with_router(self, number: int, act: Callable[[Router], None]) -> None:
-        for router in self.routers.values():
-            if router.number == number:
-                act(router)
-                return
-
-    def _grace_over(self, number: int, now: float) -> None:
-        def end(router: Router) -> None:
-            if not router.sessions:
-                lifecycle.stop(router, now)
-
-        self._with_router(number, end)
-        for router in list(self.routers.values()):
-            if router.number == number:
-                self._retire(router, now)
+                case _:
+                    pass
 
     def _leave_if_unused(self, now: float) -> None:
         """Exit once neither a session nor a server is left; asked for again if the shell finds a connection waiting."""
         self._unused = not self.sessions and not self.draining
         if self._unused and not self.routers:
-            self._out.append(Exit())
+            self.emit(Exit())
             self.timers.set("exit", now + max(self.grace, limits.EXIT_AGAIN_SECONDS))
 
     def _shutdown(self, _event: events.Shutdown, now: float) -> None:
@@ -349,24 +356,16 @@ class Pool:
         self.draining = True
         self._drain_until = now + limits.DRAIN_SECONDS
         self.timers.set("drain", self._drain_until)
-        self._out.extend(GoAway(session) for session in self.sessions)
+        for session in self.sessions:
+            self.emit(GoAway(session))
 
     def _drained(self, now: float) -> None:
         """After a planned exit was asked for: leave as soon as nothing is open, or time is up."""
         if now < self._drain_until and not all(router.idle for router in self.routers.values()):
             return
         for router in self.routers.values():
-            lifecycle.give_up(router, "the multiplexer is being stopped.")
-        self._out.extend(Drop(session, "planned exit") for session in self.sessions)
-        self._out.append(Exit())
+            lifecycle.give_up(router, "the multiplexer is being stopped.", now)
+        for session in self.sessions:
+            self.emit(Drop(session, "planned exit"))
+        self.emit(Exit())
         self._drain_until = float("inf")
-
-
-def _read_client(session: Session, params: bytes) -> None:
-    try:
-        known = msgspec.json.decode(params, type=_InitializeParams)
-        session.capabilities = frozenset(known.capabilities)
-        name, version = (known.client.get(field, msgspec.Raw(b'""')) for field in ("name", "version"))
-        session.client = (msgspec.json.decode(name, type=str), msgspec.json.decode(version, type=str))
-    except (msgspec.DecodeError, RecursionError):
-        return

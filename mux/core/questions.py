@@ -1,40 +1,74 @@
-"""Requests that a server sends to a client: whom they were put to, and under which id. MCP 2025-11-25, "Client features".
+"""Requests that a server sends to a client: whom they concern, and under which id. MCP 2025-11-25, "Client features".
 
-On stdio nothing says which call a question belongs to. It is put to a session only on evidence, and an answer counts only
-from the session that was asked. Our ids start at random in each life of the backend, so that a late answer matches nothing.
+On stdio nothing says which call a question belongs to. It is put to a session only on evidence, and an answer counts
+only from the session that was asked. Our ids start at random in each backend: a late answer matches nothing.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mux import errors
+from mux.core import tasks
+from mux.core.actions import Deliver, Log
+from mux.core.envelope import (
+    Malformed,
+    Request,
+    error_line,
+    find_in,
+    find_in_result,
+    find_token,
+    result_line,
+    splice,
+)
+from mux.core.methods import CAPABILITY_OF_QUESTION, MAY_ASK
+from mux.core.scan import elements, find
+from mux.limits import SURVEY_SECONDS
+
 if TYPE_CHECKING:
-    from mux.core.session import Session
+    from mux.core.envelope import Answer
+    from mux.core.router import Router
+    from mux.core.session import Edits, Session
+
+ROOTS = "roots/list"
+
+
+class Survey:
+    """A `roots/list` put to several sessions; their roots are joined. missing: who has not answered."""
+
+    __slots__ = ("missing", "roots", "server_id")
+
+    def __init__(self, server_id: bytes) -> None:
+        self.server_id = server_id
+        self.missing: set[bytes] = set()
+        self.roots: dict[bytes, bytes] = {}
 
 
 class Question:
     """An open question. server_id: the id that the server gave it, as bytes. token: its progress token, or nothing."""
 
-    __slots__ = ("id", "method", "server_id", "session", "token")
+    __slots__ = ("id", "method", "server_id", "session", "survey", "token")
 
-    def __init__(self, session: Session, id_: bytes, server_id: bytes, method: str, token: bytes) -> None:
+    def __init__(self, session: Session, id_: bytes, server_id: bytes, method: str, token: bytes = b"") -> None:
         self.session = session
         self.id = id_
         self.server_id = server_id
         self.method = method
         self.token = token
+        self.survey: Survey | None = None
 
 
 class Questions:
-    """The open questions of one upstream, by our id."""
+    """The open questions of one upstream, by our id. elicited: whom an `elicitationId` was put to."""
 
-    __slots__ = ("_next", "_open")
+    __slots__ = ("_next", "_open", "elicited")
 
     def __init__(self, first: int) -> None:
         self._open: dict[bytes, Question] = {}
         self._next = first
+        self.elicited: dict[bytes, Session] = {}
 
-    def ask(self, session: Session, server_id: bytes, method: str, token: bytes) -> Question:
+    def ask(self, session: Session, server_id: bytes, method: str, token: bytes = b"") -> Question:
         """Enter a question for the session, under a fresh id."""
         id_ = b"%d" % self._next
         self._next += 1
@@ -50,13 +84,16 @@ class Questions:
         del self._open[id_]
         return question
 
-    def withdrawn(self, server_id: bytes) -> Question | None:
-        """Take out the question that the server cancels by its own id."""
-        for question in self._open.values():
-            if question.server_id == server_id:
-                del self._open[question.id]
-                return question
-        return None
+    def withdrawn(self, server_id: bytes) -> list[Question]:
+        """Take out what the server cancels by its own id: one question, or all of a survey."""
+        gone = [q for q in self._open.values() if q.server_id == server_id]
+        for question in gone:
+            del self._open[question.id]
+        return gone
+
+    def drop(self, id_: bytes) -> None:
+        """Forget one question."""
+        self._open.pop(id_, None)
 
     def gave(self, session: Session, token: bytes) -> bool:
         """Whether the server asked this session for progress under `token`."""
@@ -64,6 +101,7 @@ class Questions:
 
     def leave(self, session: Session) -> list[Question]:
         """Take out all that was put to the session."""
+        self.elicited = {id_: asked for id_, asked in self.elicited.items() if asked is not session}
         gone = [q for q in self._open.values() if q.session is session]
         for question in gone:
             del self._open[question.id]
@@ -73,7 +111,141 @@ class Questions:
         """Take out everything: the server is gone."""
         gone = list(self._open.values())
         self._open.clear()
+        self.elicited.clear()
         return gone
 
     def __len__(self) -> int:
         return len(self._open)
+
+
+def request(router: Router, message: Request, now: float) -> None:
+    """A request of the server: answered here (ping), put to whom it concerns, or refused with a reason."""
+    if message.method == "ping":
+        router.send_up(result_line(message.id))
+        return
+    if message.method.startswith("tasks/"):
+        host, edits = tasks.question_edits(router, message)
+        if host is None or not host.alive:
+            router.send_up(error_line(message.id, errors.INVALID_PARAMS, "Task not found"))
+        else:
+            _ask(router, host, message, edits)
+        return
+    able, anybody = _candidates(router, message)
+    if message.method == ROOTS and len(able) != 1:
+        _survey(router, message, now)
+    elif len(able) == 1 and able[0].alive:
+        _ask(router, able[0], message, [])
+    else:
+        if len(able) > 1:
+            _ambiguous(router)
+        router.send_up(error_line(message.id, errors.INTERNAL_ERROR, _refusal(message.method, able, anybody=anybody)))
+
+
+def _candidates(router: Router, message: Request) -> tuple[list[Session], bool]:
+    """The sessions that a question can concern; and whether anybody at all is at work.
+
+    Cancelled requests count, those of sessions that are gone too: the server may still be at work for them.
+    """
+    owner = tasks.related(router, message)
+    if owner is not None:
+        return [owner], True
+    at_work = {call.session.id: call.session for call in router.ids.flying.values() if call.method in MAY_ASK}
+    capability = CAPABILITY_OF_QUESTION.get(message.method)
+    able = [s for s in at_work.values() if capability is None or capability in s.capabilities]
+    return able, bool(at_work)
+
+
+def _refusal(method: str, able: list[Session], *, anybody: bool) -> str:
+    if not anybody:
+        return f"`{method}` belongs to a request of a client, and none is in flight."
+    if not able:
+        return f"No client that is at work here has declared what `{method}` needs."
+    if len(able) == 1:
+        return f"The client that `{method}` concerns is gone."
+    return (
+        f"Several clients share this server and `{method}` does not say which one it concerns, so nobody was asked. "
+        "From now on their calls take turns; `mux-shim --scope session` gives each client a server of its own."
+    )
+
+
+def _ambiguous(router: Router) -> None:
+    if not router.turns.needed:
+        router.turns.needed = True
+        router.emit(Log("warning", "asks-questions", {"upstream": router.number}))
+
+
+def _ask(router: Router, session: Session, message: Request, edits: Edits) -> None:
+    try:
+        span = find_token(message)
+        elicitation = find_in(message, b"elicitationId")
+    except Malformed:
+        span = elicitation = None
+    token = message.line[slice(*span)] if span else b""
+    question = router.questions.ask(session, message.id, message.method, token)
+    if elicitation:
+        router.questions.elicited[message.line[slice(*elicitation)]] = session
+    router.emit(Deliver(session.id, 0, splice(message.line, (message.span, question.id), *edits)))
+
+
+def _survey(router: Router, message: Request, now: float) -> None:
+    """`roots/list` concerns everybody who declared roots: the union, by URI. MCP "Roots"."""
+    survey = Survey(message.id)
+    for session in list(router.sessions.values()):
+        if "roots" in session.capabilities:
+            question = router.questions.ask(session, message.id, ROOTS)
+            question.survey = survey
+            survey.missing.add(question.id)
+            router.emit(Deliver(session.id, 0, splice(message.line, (message.span, question.id))))
+    router.timers.set((router.number, "survey", survey), now + SURVEY_SECONDS)
+    _conclude(router, survey)
+
+
+def _conclude(router: Router, survey: Survey) -> None:
+    if survey.missing:
+        return
+    router.timers.cancel((router.number, "survey", survey))
+    router.send_up(result_line(survey.server_id, b'{"roots":[%b]}' % b",".join(survey.roots.values())))
+
+
+def overdue(router: Router, survey: Survey) -> None:
+    """Somebody does not answer: go on with the roots of those who did."""
+    for id_ in survey.missing:
+        router.questions.drop(id_)
+    survey.missing.clear()
+    _conclude(router, survey)
+
+
+def answered(router: Router, session: Session, answer: Answer) -> None:
+    """An answer of a host: to the server, if it was this session's to give."""
+    question = router.questions.answered(session, answer.id)
+    if question is None:
+        return
+    if question.survey is not None:
+        _collect(question.survey, question.id, answer)
+        _conclude(router, question.survey)
+        return
+    edits = [] if answer.failed else tasks.answer_edits(router, session, question.method, answer.line)
+    router.send_up(splice(answer.line, (answer.span, question.server_id), *edits))
+
+
+def _collect(survey: Survey, id_: bytes, answer: Answer) -> None:
+    survey.missing.discard(id_)
+    try:
+        span = None if answer.failed else find_in_result(answer.line, b"roots")
+        for start, end in elements(answer.line, span[0]) if span else []:
+            uri = find(answer.line, b"uri", at=start)
+            if uri:
+                survey.roots.setdefault(answer.line[slice(*uri)], answer.line[start:end])
+    except Malformed:
+        return
+
+
+def leave(router: Router, session: Session) -> None:
+    """A session that is gone answers nothing."""
+    for question in router.questions.leave(session):
+        if question.survey is not None:
+            question.survey.missing.discard(question.id)
+            _conclude(router, question.survey)
+        else:
+            line = error_line(question.server_id, errors.INTERNAL_ERROR, "The client that was asked is gone.")
+            router.send_up(line)

@@ -1,4 +1,4 @@
-"""Whose request goes to the server next: limits per session and per upstream, round robin over the sessions that wait."""
+"""Whose request goes to the server next: limits per session and upstream, round robin over those that wait."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ class Quota:
 
     def admits(self, session: Session) -> bool:
         """Whether a new request of the session may go up at once."""
-        return (
-            not session.waiting and session.in_flight < SESSION_IN_FLIGHT and self.in_flight < UPSTREAM_IN_FLIGHT
-        )
+        return not session.waiting and session.in_flight < SESSION_IN_FLIGHT and self.in_flight < UPSTREAM_IN_FLIGHT
 
     def take(self, session: Session) -> None:
         """A request of the session goes up."""

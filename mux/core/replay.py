@@ -11,7 +11,15 @@ from enum import Enum
 from mux.core.envelope import Answer, Message, Notification, Rejected
 from mux.core.methods import REPEATABLE_NOTIFICATIONS, SAFE
 
-REBUILT = frozenset({"initialize", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
+REBUILT = frozenset(
+    {
+        "initialize",
+        "logging/setLevel",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "subscriptions/listen",
+    }
+)
 """Requests that set the state of a session: doing them twice is doing them once."""
 
 

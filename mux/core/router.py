@@ -1,7 +1,8 @@
 """One upstream, many sessions: who gets what. Pure: lines and facts in, actions out through `emit`.
 
 Requests go up under ids of ours and come back under the session's; nothing else of a line changes. MCP base protocol,
-"Messages". The life of the process is in `lifecycle`; what a server says unasked is in `fanout`.
+"Messages". The life of the process is in `lifecycle`, what a server says unasked in `fanout` and `questions`; a method
+that needs more than an id has a module of its own, named in the tables at the end.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mux import errors, limits
-from mux.core import faults, lifecycle
+from mux.core import faults, levels, lifecycle, listens, questions, subscriptions, tasks
 from mux.core.actions import Acknowledge, Deliver, Dismiss, Forward, Keep
 from mux.core.envelope import (
     Answer,
@@ -25,10 +26,15 @@ from mux.core.envelope import (
 )
 from mux.core.handshake import Handshake, Waiter
 from mux.core.ids import Ids
+from mux.core.levels import Levels
+from mux.core.methods import Era
 from mux.core.questions import Questions
 from mux.core.quota import Quota
 from mux.core.session import Call, Session
 from mux.core.session import State as SessionState
+from mux.core.subscriptions import Subscriptions
+from mux.core.tasks import Tasks
+from mux.core.turns import Turns
 from mux.core.upstream import State, Upstream
 
 if TYPE_CHECKING:
@@ -37,43 +43,58 @@ if TYPE_CHECKING:
     from mux.core.actions import Action
     from mux.core.envelope import Message
     from mux.core.events import LaunchSpec
+    from mux.core.lanes import Lanes
+    from mux.core.session import Watch
     from mux.core.timers import Timers
+
+LOG_LEVEL = (b"_meta", b"io.modelcontextprotocol/logLevel")
 
 
 class Router:
     """The sessions of one key and their server.
 
     emit: takes each action, in order. entropy(n): a random integer in [0, n). allocate: a fresh process number.
-    bare: its session never sent `initialize`; what it sends goes up as it is.
+    guests: sessions that only asked for its era so far. kept_until: open state of its clients needs this very process.
     """
 
     def __init__(
         self,
         number: int,
         spec: LaunchSpec,
+        era: Era,
         *,
         emit: Callable[[Action], None],
         timers: Timers,
         entropy: Callable[[int], int],
         allocate: Callable[[Router], int],
-        bare: bool = False,
+        lanes: Lanes,
     ) -> None:
         self.number = number
         self.spec = spec
+        self.era = era
         self.emit = emit
         self.timers = timers
         self.entropy = entropy
         self.allocate = allocate
-        self.bare = bare
+        self.lanes = lanes
         self.sessions: dict[int, Session] = {}
+        self.guests: dict[int, Session] = {}
         self.upstream = Upstream()
         self.handshake = Handshake()
         self.quota = Quota()
         self.ids = Ids(self.first_id())
         self.questions = Questions(self.first_id())
+        self.levels = Levels()
+        self.subscriptions = Subscriptions()
+        self.tasks = Tasks(self.first_id())
+        self.turns = Turns()
+        self.listening: list[Call] = []
+        self.probes: list[Call] = []
+        self.internal: dict[bytes, Watch | None] = {}
         self.early: list[bytes] = []
         self.dropped = 0
         self.grace = 0.0
+        self.kept_until = 0.0
 
     def first_id(self) -> int:
         """Where ids of a generation start: at random, so that an answer to the generation before matches nothing."""
@@ -88,32 +109,43 @@ class Router:
         self.sessions[session.id] = session
         self.grace = max(self.grace, session.grace)
 
+    def invite(self, session: Session) -> None:
+        """The session asks this server for its era."""
+        session.guest_of = self
+        self.guests[session.id] = session
+        self.grace = max(self.grace, session.grace)
+
     def leave(self, session: Session, now: float) -> None:
-        """The session is gone: withdraw what it waits for, refuse what it was asked. MCP "Cancellation"."""
-        del self.sessions[session.id]
-        session.router = None
+        """The session is gone, or goes elsewhere: withdraw what it waits for, refuse what it was asked."""
+        self.sessions.pop(session.id, None)
+        self.guests.pop(session.id, None)
         self.quota.clear(session)
+        self.turns.leave(session)
         self.handshake.waiters = [w for w in self.handshake.waiters if w.session is not session]
         for call in session.open_calls():
-            if call.uid:
-                self._cancel_upstream(call, now, b"the client is gone")
-        session.calls.clear()
+            if call.uid in self.ids.flying:
+                self._cancel_upstream(call, now)
         self.ids.leave(session)
-        for question in self.questions.leave(session):
-            self.send_up(error_line(question.server_id, errors.INTERNAL_ERROR, "The client that was asked is gone."))
+        self.tasks.leave(session)
+        questions.leave(self, session)
+        subscriptions.leave(self, session, now)
+        levels.leave(self, session)
         self.pump(now)
 
     @property
     def idle(self) -> bool:
-        """Whether no session waits for anything."""
-        return not self.handshake.waiters and all(not s.calls for s in self.sessions.values())
+        """Whether no session waits for anything; listens wait for ever and do not count."""
+        if self.handshake.waiters:
+            return False
+        calls = (c for s in (*self.sessions.values(), *self.guests.values()) for c in s.open_calls())
+        return all(call.method == listens.METHOD for call in calls)
 
     # --- from a host ------------------------------------------------------------------------
 
     def host(self, session: Session, seq: int, message: Message, now: float) -> None:
         """One message of a host."""
         if isinstance(message, Request):
-            special = _REQUESTS.get(message.method)
+            special = (_MODERN if self.era is Era.MODERN else _LEGACY).get(message.method)
             if special is None:
                 self.call(session, seq, message, now)
             else:
@@ -121,7 +153,8 @@ class Router:
         elif isinstance(message, Notification):
             self._notification(session, seq, message, now)
         elif isinstance(message, Answer):
-            self._answer(session, seq, message)
+            questions.answered(self, session, message)
+            self.emit(Acknowledge(session.id, seq))
         else:
             self.reject(session, seq, message)
 
@@ -129,102 +162,140 @@ class Router:
         """A line that is no message: an error to its sender, nothing to the server."""
         self.emit(Deliver(session.id, seq, error_line(rejected.id, rejected.code, rejected.reason)))
 
-    def call(self, session: Session, seq: int, request: Request, now: float, *, again: bool = False) -> None:
+    def register(self, session: Session, seq: int, request: Request) -> Call:
+        """Enter a request among those of its session."""
+        call = Call(session, seq, request, id_key(request.id))
+        session.register(call)
+        return call
+
+    def call(self, session: Session, seq: int, request: Request, now: float, watch: Watch | None = None) -> Call:
         """A request for the server: now, or when its turn comes."""
         call = Call(session, seq, request, id_key(request.id))
-        call.replayed = again
+        call.watch = watch
         session.register(call)
-        if self.upstream.state is State.READY and self.quota.admits(session):
+        self.dispatch(call, now)
+        return call
+
+    def dispatch(self, call: Call, now: float) -> None:
+        """Send up a request that is entered, or let it wait."""
+        state = self.upstream.state
+        if self.turns.needed and not self.turns.admits(call, self.ids.flying.values()):
+            self.turns.wait(call, now + limits.TURN_SECONDS)
+            self.timers.set((self.number, "turn"), now + limits.TURN_SECONDS)
+        elif state is State.READY and self.quota.admits(call.session):
             self._send(call)
-            return
-        if self.upstream.state is State.FAILED:
-            self._fail(call, faults.unavailable(call.id, self.spec.argv, self.upstream.last_error))
+        elif state is State.FAILED:
+            self.fail(call, faults.unavailable(call.id, self.spec.argv, self.upstream.last_error), now)
         elif not self.quota.wait(call):
-            self._fail(call, faults.overloaded(call.id))
-        elif self.upstream.state is not State.READY:
-            lifecycle.need(self, now)
+            self.fail(call, faults.overloaded(call.id), now)
+        elif state is not State.READY:
+            self.need(now)
+
+    def need(self, now: float) -> None:
+        """Something waits for the server."""
+        lifecycle.need(self, now)
 
     def _send(self, call: Call) -> None:
-        session = call.session
         try:
+            if self.era is Era.MODERN:
+                call.level = _log_level(call.request)
             line = self.ids.send(call)
         except Malformed as error:
-            self._fail(call, error_line(call.id, errors.INVALID_REQUEST, f"This request is ambiguous: {error}."))
+            self.finish(call)
+            reason = f"This request is ambiguous: {error}."
+            self.emit(Deliver(call.session.id, call.seq, error_line(call.id, errors.INVALID_REQUEST, reason)))
             return
-        self.quota.take(session)
+        call.counted = True
+        self.quota.take(call.session)
         self.emit(Forward(self.upstream.process, line))
 
+    def probe(self, call: Call, now: float) -> None:
+        """A `server/discover` to a process whose era is open: at once, before anything else. It is entered already."""
+        if self.upstream.state in (State.OPENING, State.READY):
+            self.emit(Forward(self.upstream.process, self.ids.send(call)))
+        else:
+            self.probes.append(call)
+            self.need(now)
+
     def pump(self, now: float) -> None:
-        """Send up what waits, as far as the limits allow."""
+        """Send up what waits, as far as limits and turns allow."""
+        for call in self.turns.due(now, self.ids.flying.values()) if self.turns.waiting else ():
+            self.quota.wait(call)
         if not self.quota.ring:
             return
         if self.upstream.state is not State.READY:
-            lifecycle.need(self, now)
+            self.need(now)
             return
-        while (call := self.quota.next()) is not None:
-            self._send(call)
+        while (turn := self.quota.next()) is not None:
+            self._send(turn)
 
-    def _fail(self, call: Call, line: bytes) -> None:
+    def fail(self, call: Call, line: bytes, now: float) -> None:
+        """Answer a request with an error of ours; `line` is that answer."""
+        if call.watch is not None:
+            call.watch(None, now)
         self.finish(call)
         self.emit(Deliver(call.session.id, call.seq, line))
-
-    def fail(self, call: Call, line: bytes) -> None:
-        """Answer a request with an error of ours; `line` is that answer."""
-        self._fail(call, line)
+        if call.method == listens.METHOD:
+            self.emit(Acknowledge(call.session.id, call.seq))
         self.rest(call.session)
 
     def finish(self, call: Call) -> None:
         """The request has its answer, or will get none."""
         call.session.forget(call)
+        self.release(call)
+
+    def release(self, call: Call) -> None:
+        """The request takes no place any more."""
+        if call.counted:
+            call.counted = False
+            self.quota.release(call.session)
 
     def rest(self, session: Session) -> None:
         """After the host's end of input: dismiss the session once nothing is open."""
-        if session.state is SessionState.ENDING and not session.calls:
+        if session.state is SessionState.ENDING and not session.held:
             waits = any(w.session is session for w in self.handshake.waiters)
-            if not waits:
+            if not waits and all(c.method == listens.METHOD for c in session.open_calls()):
                 self.emit(Dismiss(session.id))
 
-    def _initialize(self, session: Session, seq: int, request: Request, now: float) -> None:
-        if self.bare:
-            self.call(session, seq, request, now)
-            return
+    def initialize(self, session: Session, seq: int, request: Request, now: float) -> None:
+        """`initialize` of a host: up if it is the first, else the kept answer. MCP "Lifecycle"."""
         self.handshake.propose(request)
         if self.handshake.known:
             self.welcome(Waiter(session, seq, request.id))
-            return
-        if self.upstream.state is State.FAILED:
+        elif self.upstream.state is State.FAILED:
             line = faults.unavailable(request.id, self.spec.argv, self.upstream.last_error)
             self.emit(Deliver(session.id, seq, line))
-            return
-        self.handshake.waiters.append(Waiter(session, seq, request.id))
-        lifecycle.need(self, now)
+        else:
+            self.handshake.waiters.append(Waiter(session, seq, request.id))
+            self.need(now)
 
     def welcome(self, waiter: Waiter) -> None:
         """Give the kept answer to a session. Its line is kept by the shim, to rebuild the session from."""
         self.emit(Keep(waiter.session.id, waiter.seq))
         self.emit(Deliver(waiter.session.id, waiter.seq, self.handshake.answer_for(waiter.id)))
 
-    def _ping(self, session: Session, seq: int, request: Request, now: float) -> None:
-        if self.upstream.state is State.READY or self.bare:
+    def ping(self, session: Session, seq: int, request: Request, now: float) -> None:
+        """`ping` of a host: the server's to answer once it can."""
+        if self.upstream.state is State.READY or self.era is Era.BARE:
             self.call(session, seq, request, now)
         else:
             self.emit(Deliver(session.id, seq, result_line(request.id)))
 
-    def _discover(self, session: Session, seq: int, request: Request, _now: float) -> None:
-        line = error_line(request.id, errors.METHOD_NOT_FOUND, "Method not found")
-        self.emit(Deliver(session.id, seq, line))
-
-    # --- notifications and answers of a host ------------------------------------------------
+    # --- notifications of a host ------------------------------------------------------------
 
     def _notification(self, session: Session, seq: int, message: Notification, now: float) -> None:
         method = message.method
-        if method == "notifications/initialized":
+        if method == "notifications/initialized" and self.era is Era.LEGACY:
             self.emit(Keep(session.id, seq))
             self.handshake.spoken = True
             lifecycle.announce(self)
             return
         if method == "notifications/cancelled":
             self._cancelled(session, message, now)
+        elif method == "notifications/tasks/status":
+            line = tasks.status_from_host(self, session, message)
+            if line is not None:
+                self.send_up(line)
         elif method != "notifications/progress" or self._is_progress_of(session, message):
             self._pass_up(message)
         self.emit(Acknowledge(session.id, seq))
@@ -243,68 +314,108 @@ class Router:
         return span is not None and self.questions.gave(session, message.line[slice(*span)])
 
     def _cancelled(self, session: Session, message: Notification, now: float) -> None:
-        """MCP "Cancellation": remapped to our id; unknown, finished or `initialize`: nothing happens."""
+        """MCP "Cancellation": remapped to our id; nothing for one unknown, finished, or setting state."""
         try:
             span = find_in(message, b"requestId")
         except Malformed:
             return
         call = session.calls.get(id_key(message.line[slice(*span)])) if span else None
-        if call is None or span is None:
+        if call is None or span is None or call.method in _SETS_STATE:
             return
-        if not call.uid:
-            self.quota.withdraw(call)
-        else:
-            self.quota.release(session)
+        if call.uid in self.ids.flying:
             self.ids.cancelled(call, now)
             self.emit(Forward(self.upstream.process, splice(message.line, (span, call.uid))))
+        else:
+            call.cancelled = True
+            if not self.turns.withdraw(call) and call in session.waiting:
+                self.quota.withdraw(call)
         self.finish(call)
         self.emit(Acknowledge(session.id, call.seq))
         self.rest(session)
         self.pump(now)
 
-    def _cancel_upstream(self, call: Call, now: float, reason: bytes) -> None:
-        self.quota.release(call.session)
+    def _cancel_upstream(self, call: Call, now: float) -> None:
+        self.release(call)
         self.ids.cancelled(call, now)
-        self.send_up(
-            b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b,"reason":"%b"}}\n'
-            % (call.uid, reason)
+        cancel = (
+            b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b,"reason":"client gone"}}\n'
         )
+        self.send_up(cancel % call.uid)
 
-    def _answer(self, session: Session, seq: int, answer: Answer) -> None:
-        """An answer counts only from the session that was asked."""
-        question = self.questions.answered(session, answer.id)
-        if question is not None:
-            self.send_up(splice(answer.line, (answer.span, question.server_id)))
-        self.emit(Acknowledge(session.id, seq))
-
-    # --- from the server --------------------------------------------------------------------
+    # --- to and from the server -------------------------------------------------------------
 
     def answer(self, answer: Answer, now: float) -> None:
         """The server's answer goes to the one session that waits for it; to nobody if there is none."""
         call = self.ids.settle(answer.id, now)
         if call is None:
-            if answer.id == self.handshake.uid and answer.id:
-                lifecycle.opened(self, answer, now)
+            self._own_answer(answer, now)
             return
-        if call.cancelled:
-            return
-        session = call.session
-        self.quota.release(session)
-        session.forget(call)
-        self.emit(Deliver(session.id, call.seq, splice(answer.line, (answer.span, call.id))))
-        if session.state is SessionState.ENDING:
-            self.rest(session)
-        if self.quota.ring:
+        edits = call.watch(answer, now) if call.watch is not None else None
+        if not call.cancelled:
+            session = call.session
+            self.finish(call)
+            if edits:
+                line = splice(answer.line, (answer.span, call.id), *edits)
+            else:
+                line = splice(answer.line, (answer.span, call.id))
+            self.emit(Deliver(session.id, call.seq, line))
+            if call.method == listens.METHOD:
+                self.emit(Acknowledge(session.id, call.seq))
+            if session.state is SessionState.ENDING:
+                self.rest(session)
+        if b'"input_required"' in answer.line or (b'"taskId"' in answer.line and b'"task"' in answer.line):
+            self.kept_until = now + limits.OPEN_STATE_SECONDS
+        if self.quota.ring or self.turns.waiting:
             self.pump(now)
+
+    def _own_answer(self, answer: Answer, now: float) -> None:
+        """An answer to a request of ours; anything else matches nothing and is dropped."""
+        if answer.id == self.handshake.uid and answer.id:
+            lifecycle.opened(self, answer, now)
+        elif answer.id in self.internal:
+            watch = self.internal.pop(answer.id)
+            if watch is not None:
+                watch(answer, now)
+        else:
+            self.dropped += 1
 
     def send_up(self, line: bytes) -> None:
         """A line for the server, dropped when none is ready."""
         if self.upstream.state is State.READY:
             self.emit(Forward(self.upstream.process, line))
 
+    def request_up(self, method: bytes, params: bytes, watch: Watch | None = None) -> bool:
+        """A request of ours; False, and nothing sent, when the server is not ready."""
+        if self.upstream.state is not State.READY:
+            return False
+        uid = self.ids.allocate()
+        self.internal[uid] = watch
+        self.send_up(b'{"jsonrpc":"2.0","id":%b,"method":"%b","params":%b}\n' % (uid, method, params))
+        return True
 
-_REQUESTS: dict[str, Callable[[Router, Session, int, Request, float], None]] = {
-    "initialize": Router._initialize,  # noqa: SLF001 - the table belongs to the class
-    "ping": Router._ping,  # noqa: SLF001
-    "server/discover": Router._discover,  # noqa: SLF001
+
+def _log_level(request: Request | None) -> int | None:
+    if request is None or b"logLevel" not in request.line:
+        return None
+    span = find_in(request, *LOG_LEVEL)
+    return levels.RANKS.get(request.line[slice(*span)]) if span else None
+
+
+_SETS_STATE = frozenset({"initialize", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
+
+_LEGACY: dict[str, Callable[[Router, Session, int, Request, float], object]] = {
+    "initialize": Router.initialize,
+    "logging/setLevel": levels.set_level,
+    "ping": Router.ping,
+    "resources/subscribe": subscriptions.change,
+    "resources/unsubscribe": subscriptions.change,
+    "tasks/cancel": tasks.use,
+    "tasks/get": tasks.use,
+    "tasks/list": tasks.list_,
+    "tasks/result": tasks.use,
+    "tools/call": tasks.call,
+}
+
+_MODERN: dict[str, Callable[[Router, Session, int, Request, float], object]] = {
+    "subscriptions/listen": listens.listen,
 }

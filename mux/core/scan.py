@@ -10,7 +10,7 @@ import re
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _string = re.compile(_STRING, re.DOTALL)
-# A string that does not end is taken to the end of the data: else each quote in it would be searched for a partner again.
+# A string that does not end is taken to the end of the data: else each quote in it would be searched a partner again.
 _token = re.compile(_STRING + rb"?+|[{}\[\]]", re.DOTALL)
 _scalar = re.compile(rb"[^\s,:{}\[\]\"]++")
 _space = re.compile(rb"[ \t\r\n]*+")
@@ -92,7 +92,7 @@ def value_end(data: bytes, at: int) -> int:
 
 
 def find(data: bytes, *path: bytes, at: int = 0) -> Span | None:
-    """Where the value under `path` stands, or None. Raises Malformed if a name of the path stands twice on its level."""
+    """Where the value under `path` stands, or None. Raises Malformed if a name on the way stands twice."""
     at, end = _skip(data, at), len(data)
     for name in path:
         if data[at : at + 1] != b"{":

@@ -10,9 +10,15 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mux.core.envelope import Request
+    from collections.abc import Callable
+
+    from mux.core.envelope import Answer, Request
     from mux.core.events import LaunchSpec, SessionOpened
     from mux.core.router import Router
+    from mux.core.scan import Span
+
+    Edits = list[tuple[Span, bytes]]
+    Watch = Callable[[Answer | None, float], Edits | None]
 
 
 class State(Enum):
@@ -37,9 +43,27 @@ class Call:
 
     uid: the id that it has at the server, as bytes; empty while it waits for its turn. cancelled: nobody waits for the
     answer any more, but the server may still be at work for it. older: a request of the session with the same id.
+    counted: it takes a place among those in flight. level: the log level that it asked for. watch: told of the answer,
+    or of None if the generation ended without one; may return edits of the answer.
     """
 
-    __slots__ = ("cancelled", "id", "key", "method", "older", "replayed", "request", "seq", "session", "token", "uid")
+    __slots__ = (
+        "acknowledged",
+        "cancelled",
+        "counted",
+        "id",
+        "key",
+        "level",
+        "method",
+        "older",
+        "replayed",
+        "request",
+        "seq",
+        "session",
+        "token",
+        "uid",
+        "watch",
+    )
 
     def __init__(self, session: Session, seq: int, request: Request, key: bytes) -> None:
         self.session = session
@@ -53,10 +77,18 @@ class Call:
         self.cancelled = False
         self.replayed = False
         self.older: Call | None = None
+        self.counted = False
+        self.acknowledged = False
+        self.level: int | None = None
+        self.watch: Watch | None = None
 
 
 class Session:
-    """State and requests of one connection. `calls` holds every request that has no answer yet, newest per id."""
+    """State and requests of one connection. calls: every request that has no answer yet, newest per id.
+
+    guest_of: the upstream that a `server/discover` of a session went to whose era is still open. held: its `initialize`
+    waits for the verdict on that era.
+    """
 
     __slots__ = (
         "base_key",
@@ -64,6 +96,8 @@ class Session:
         "capabilities",
         "client",
         "grace",
+        "guest_of",
+        "held",
         "id",
         "in_flight",
         "opened_at",
@@ -83,11 +117,13 @@ class Session:
         self.opened_at = now
         self.state = State.OPEN
         self.router: Router | None = None
+        self.guest_of: Router | None = None
+        self.held = False
         self.calls: dict[bytes, Call] = {}
         self.waiting: deque[Call] = deque()
         self.in_flight = 0
         self.capabilities: frozenset[str] = frozenset()
-        self.client = ("", "")
+        self.client: tuple[str, str] = ("", "")
 
     def enter(self, state: State) -> None:
         """Change the state. A transition that the table lacks is a defect of the caller: raises RuntimeError."""

@@ -54,8 +54,8 @@ class PoolSnapshot(msgspec.Struct, frozen=True):
     upstreams: list[UpstreamSnapshot]
 
 
-def snapshot(sessions: Iterable[Session], routers: Iterable[Router], now: float, *, draining: bool) -> PoolSnapshot:
-    """The state at `now`."""
+def snapshot(sessions: Iterable[Session], routers: Iterable[Router], *, draining: bool) -> PoolSnapshot:
+    """The state as it is."""
     return PoolSnapshot(
         draining=draining,
         sessions=[
