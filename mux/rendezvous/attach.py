@@ -196,17 +196,22 @@ class _Loop:
         patience = _Patience()
         while True:
             least = 0.0
-            found = self._join(patience)
-            if found is not None:
-                sock, place = found
-                answer = self.introduce(sock, place, patience)
-                if isinstance(answer, Attached):
-                    if self._birth is not None:
-                        self._serves(self._birth)
-                    return answer
-                least = answer
-            elif self._try_to_start(patience):
-                continue
+            try:
+                found = self._join()
+            except BlockingIOError:
+                patience.somebody()  # with a full backlog: busy, and no reason to try the lock
+            else:
+                if found is None:
+                    if self._try_to_start(patience):
+                        continue
+                else:
+                    patience.somebody()
+                    answer = self.introduce(*found, patience)
+                    if isinstance(answer, Attached):
+                        if self._birth is not None:
+                            self._serves(self._birth)
+                        return answer
+                    least = answer
             if not patience.left:
                 raise AttachTimeout(f"no backend at {self._places[0].socket} answered in time")
             self._wait((), patience.rest(least))
@@ -217,18 +222,13 @@ class _Loop:
             self._birth.close()
             self._birth = None
 
-    def _join(self, patience: _Patience) -> tuple[Socket, Place] | None:
-        """A connection to the first live listener, in the order of the places."""
+    def _join(self) -> tuple[Socket, Place] | None:
+        """A connection to the first live listener, in the order of the places. Raises BlockingIOError if it is busy."""
         for number, place in enumerate(self._places):
             if number and not _usable(place):
                 continue
-            try:
-                sock = _connect(place)
-            except BlockingIOError:
-                patience.somebody()  # its backlog is full
-                return None
+            sock = _connect(place)
             if sock is not None:
-                patience.somebody()
                 return sock, place
         return None
 

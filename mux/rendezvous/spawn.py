@@ -81,11 +81,9 @@ def _become(
     kept = [fcntl.fcntl(fd, fcntl.F_DUPFD, _FIRST_FREE_FD) for fd in (lock, listener, status)]
     status = kept[2]
     _close_others(kept)
-    null = os.open(os.devnull, os.O_RDWR)
     for fd in range(_FIRST_FREE_FD):
-        os.dup2(null, fd)
-    if null >= _FIRST_FREE_FD:
-        os.close(null)
+        os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is `fd`
+        os.set_inheritable(fd, True)
     os.chdir("/")
     os.umask(0o077)
     _default_signals()
