@@ -10,13 +10,14 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterable
+from subprocess import Popen
 from typing import cast
 
 import anyio
 
 from mux.backend import logs, reap
 from mux.backend.exits import exit_watch
-from mux.backend.launch import Launched, LaunchFailed, launch
+from mux.backend.launch import LaunchFailed, launch
 from mux.backend.outbox import Outbox
 from mux.backend.record import UpstreamRecord
 from mux.core.events import Event, LaunchSpec, ProcessExited, ProcessFailed, ProcessLine, ProcessStarted
@@ -47,29 +48,23 @@ class Child:
         self._tree: set[reap.Identity] = set()
 
     async def run(self, started: Callable[[], None]) -> None:
-        """The whole life. `started` is called between the spawn and ProcessStarted. Never raises but on cancellation,
-        before which `kill` must have been called."""
+        """The whole life; `started` is called between the spawn and ProcessStarted. Raises nothing but cancellation."""
         try:
-            launched = await launch(self.spec)
+            server = await launch(self.spec)
         except LaunchFailed as error:
             self._dispatch(ProcessFailed(self.process, str(error)))
             return
-        popen = launched.popen
-        row = reap.process(popen.pid)
+        row = reap.process(server.pid)
         assert row is not None, "a child that is not reaped has a row in the process table"
         self.identity = row.identity
-        with exit_watch(popen.pid, self._leader_ended):
-            output, errors = await self._open(launched)
-            started()
-            self._dispatch(ProcessStarted(self.process, popen.pid))
-            await self._turn.wait()
-            await self._ladder()
-        with anyio.move_on_after(OUTPUT_END_SECONDS):
-            await output.ended.wait()
-            await errors.ended.wait()
-        for pipe in (output, errors, self._stdin):
-            pipe.abort()
-        status = popen.wait() if self._leader_gone.is_set() else -signal.SIGKILL
+        try:
+            with exit_watch(server.pid, self._leader_ended):
+                await self._serve(server, started)
+        except Exception as error:  # noqa: BLE001 - a fault of ours costs this server, not the backend
+            logs.failure("upstream.failed", error, process=self.process)
+            self.kill()
+            self._leader_gone.set()
+        status = server.wait() if self._leader_gone.is_set() else -signal.SIGKILL
         self._dispatch(ProcessExited(self.process, status, self.stderr.tail()))
 
     def write(self, data: bytes) -> None:
@@ -93,8 +88,10 @@ class Child:
         return not row or row.identity != self.identity
 
     def look(self, rows: reap.Table | None = None) -> None:
-        """Remember what descends from the server now: a descendant that leaves the group is found only while its
-        parents live."""
+        """Remember what descends from the server now.
+
+        A descendant that has left the group is found only while its parents live.
+        """
         if self.identity is not None:
             rows = reap.table() if rows is None else rows
             self._tree |= reap.descendants(self.identity.pid, rows) | reap.members(self.identity.pid, rows)
@@ -105,15 +102,23 @@ class Child:
         """The server's entry in NAME.json, once it runs."""
         return self.identity and UpstreamRecord(self.identity, tuple(sorted(self._tree)))
 
-    async def _open(self, launched: Launched) -> tuple[_Reader, _Reader]:
-        """Put the three pipes on the loop."""
+    async def _serve(self, server: Popen[bytes], started: Callable[[], None]) -> None:
+        """From running streams to the end of the tree and of the output."""
         lines = LineBuffer(MESSAGE_BYTES, OVERSIZE_EDGE_BYTES)
         output = _Reader(lambda data: self._lines(lines.feed(data)))
         errors = _Reader(self.stderr.feed)
-        await self._loop.connect_read_pipe(lambda: output, open(launched.stdout, "rb", buffering=0))
-        await self._loop.connect_read_pipe(lambda: errors, open(launched.stderr, "rb", buffering=0))
-        await self._loop.connect_write_pipe(lambda: self._stdin, open(launched.stdin, "wb", buffering=0))
-        return output, errors
+        await self._loop.connect_read_pipe(lambda: output, server.stdout)
+        await self._loop.connect_read_pipe(lambda: errors, server.stderr)
+        await self._loop.connect_write_pipe(lambda: self._stdin, server.stdin)
+        started()
+        self._dispatch(ProcessStarted(self.process, server.pid))
+        await self._turn.wait()
+        await self._ladder()
+        with anyio.move_on_after(OUTPUT_END_SECONDS):
+            await output.ended.wait()
+            await errors.ended.wait()
+        for pipe in (output, errors, self._stdin):
+            pipe.abort()
 
     def _lines(self, lines: Iterable[bytes | Oversize]) -> None:
         process, dispatch = self.process, self._dispatch
@@ -173,7 +178,7 @@ class _Reader(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._feed(data)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.ended.set()
 
     def abort(self) -> None:
@@ -194,7 +199,7 @@ class _Writer(asyncio.BaseProtocol):
         self._transport = cast("asyncio.WriteTransport", transport)
         self.outbox.open(self._transport)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._transport = None
         self.outbox.discard()
 

@@ -33,7 +33,7 @@ class ControlConnection(Connection):
         super().connection_made(transport)
         self.send(frames.WELCOME)
 
-    def received(self, kind: int, flags: int, seq: int, payload: bytes) -> None:
+    def received(self, kind: int, _flags: int, seq: int, payload: bytes, /) -> None:
         if kind == frames.LINE:
             self._tasks.start_soon(self._answer, seq, payload)
 
@@ -48,7 +48,7 @@ class ControlConnection(Connection):
             answer = {"error": f"unknown command: {name}"} if command is None else {"result": await command()}
         except msgspec.DecodeError as error:
             answer = {"error": f'expected {{"command": NAME}}: {error}'}
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - an operator's question must not end the backend
             logs.failure("control.failed", error)
             answer = {"error": f"the command failed: {error}"}
         self.send(frames.OUT, json.dumps(answer).encode() + b"\n", seq=seq)

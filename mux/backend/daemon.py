@@ -24,8 +24,10 @@ _PYTHON_IGNORES = {signal.SIGPIPE, signal.SIGXFSZ}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until the last session has gone and the grace is over, or until signalled. Exit code 0; 1 if it can not
-    start, 2 for a wrong command line."""
+    """Serve until the last session has gone and the grace is over, or until signalled.
+
+    Exit code 0; 1 if it can not start, 2 for a wrong command line.
+    """
     options = _parse(argv)
     inherited = options.inherit_lock is not None
     if inherited:
@@ -113,27 +115,28 @@ def _run(
     log: Path | None,
     ready: Callable[[], None],
 ) -> None:
-    """Everything heavy is imported here, after the descriptors are safe. Raises MuxError, or OSError for the log."""
+    """Serve. Everything heavy is imported here, after the descriptors are safe; a failure leaves no socket behind.
+
+    Raises UsageError, or OSError for the log.
+    """
     import anyio
 
     from mux.backend import logs
     from mux.backend.resolve import duration, resolve
     from mux.backend.serve import Backend
     from mux.core.pool import Pool
+    from mux.rendezvous.listener import inode, unlink_own
 
-    logs.open_log(log)
-    _raise_descriptor_limit()
-    grace = GRACE_SECONDS if options.grace is None else duration(options.grace, "grace")
-    backend = Backend(
-        place,
-        lock,
-        listener,
-        core=Pool(grace=grace, entropy=secrets.randbelow),
-        resolve=resolve,
-        ready=ready,
-        own_session=log is not None,
-    )
-    anyio.run(backend.run, backend_options={"use_uvloop": importlib.util.find_spec("uvloop") is not None})
+    own = inode(place.socket)
+    try:
+        logs.open_log(log)
+        _raise_descriptor_limit()
+        grace = GRACE_SECONDS if options.grace is None else duration(options.grace, "grace")
+        core = Pool(grace=grace, entropy=secrets.randbelow)
+        backend = Backend(place, lock, listener, core=core, resolve=resolve, ready=ready, own_session=log is not None)
+        anyio.run(backend.run, backend_options={"use_uvloop": importlib.util.find_spec("uvloop") is not None})
+    finally:
+        unlink_own(place.socket, own)
 
 
 def _raise_descriptor_limit() -> None:

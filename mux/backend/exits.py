@@ -15,7 +15,7 @@ from mux.limits import TREE_POLL_SECONDS
 
 @contextlib.contextmanager
 def exit_watch(pid: int, ended: Callable[[], None]) -> Generator[None]:
-    """Within the block, call `ended` from the loop, at least once, when our child `pid` has ended. It stays a zombie."""
+    """Within the block, call `ended`, at least once, when our child `pid` has ended. It stays a zombie."""
     loop = asyncio.get_running_loop()
     fd = _descriptor(pid)
     if fd is None:
@@ -51,7 +51,6 @@ def _descriptor(pid: int) -> int | None:
 @contextlib.contextmanager
 def _polled(loop: asyncio.AbstractEventLoop, pid: int, ended: Callable[[], None]) -> Generator[None]:
     """Where nothing reports an end: Linux before 5.3."""
-
     timer: asyncio.TimerHandle | None = None
 
     def look() -> None:

@@ -9,7 +9,6 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from mux.core.events import LaunchSpec
@@ -23,59 +22,61 @@ class LaunchFailed(MuxError):
     """The server could not be started; the sentence says why and names the command or directory."""
 
 
-@dataclass(frozen=True)
-class Launched:
-    """A server that was exec'ed. The descriptors are ours, non-inheritable, and the caller's to close.
+async def launch(spec: LaunchSpec) -> subprocess.Popen[bytes]:
+    """Start the server, with unbuffered pipes; returns once execve succeeded. Raises LaunchFailed.
 
-    `popen` is not to be polled: reaping the leader frees the number of its process group.
+    The result is not to be polled before the server's group is empty: reaping the leader frees the group's number.
+    From the main thread only: on Linux the server is killed when the thread that started it ends.
     """
-
-    popen: subprocess.Popen[bytes]
-    stdin: int
-    stdout: int
-    stderr: int
-
-
-async def launch(spec: LaunchSpec) -> Launched:
-    """Start the server; returns once execve succeeded. Raises LaunchFailed. From the main thread only: on Linux the
-    server is killed when the thread that started it ends."""
     if b"/" not in spec.executable:
         raise LaunchFailed(f"command not found: {_name(spec)}")
+    try:
+        child, ours = _spawn()
+    except OSError as error:
+        raise LaunchFailed(f"cannot start {_name(spec)}: {os.strerror(error.errno or 0)}") from error
+    report = "read 0"
+    try:
+        with ours:
+            async with asyncio.timeout(START_SECONDS):
+                report = await _converse(ours, encode(spec))
+    except TimeoutError as error:
+        raise LaunchFailed(f"cannot start {_name(spec)}: it hung before it ran") from error
+    finally:
+        if report:
+            _undo(child)
+    if report:
+        raise LaunchFailed(_sentence(spec, report))
+    return child
+
+
+def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """The trampoline, and our end of its socket. Raises OSError."""
     ours, theirs = socket.socketpair()
-    with contextlib.ExitStack() as undo, ours, theirs:
-        child_in, stdin = _pipe(undo)
-        stdout, child_out = _pipe(undo)
-        stderr, child_err = _pipe(undo)
-        try:
-            popen = subprocess.Popen(
+    try:
+        with theirs:
+            child = subprocess.Popen(
                 [sys.executable, "-I", "-S", _TRAMPOLINE, str(theirs.fileno()), str(os.getpid())],
-                stdin=child_in,
-                stdout=child_out,
-                stderr=child_err,
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 pass_fds=(theirs.fileno(),),
                 process_group=0,
                 cwd="/",
                 env={},
             )
-        except OSError as error:
-            raise LaunchFailed(f"cannot start {_name(spec)}: {os.strerror(error.errno or 0)}") from error
-        theirs.close()
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                report = await _converse(ours, encode(spec))
-        except BaseException as error:
-            popen.kill()
-            popen.wait()
-            if isinstance(error, TimeoutError):
-                raise LaunchFailed(f"cannot start {_name(spec)}: it hung before it ran") from error
-            raise
-        if report:
-            popen.wait()
-            raise LaunchFailed(_sentence(spec, report))
-        undo.pop_all()
-        for fd in (child_in, child_out, child_err):
-            os.close(fd)
-        return Launched(popen, stdin, stdout, stderr)
+    except BaseException:
+        ours.close()
+        raise
+    return child, ours
+
+
+def _undo(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.wait()
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        if pipe is not None:
+            pipe.close()
 
 
 def encode(spec: LaunchSpec) -> bytes:
@@ -85,13 +86,6 @@ def encode(spec: LaunchSpec) -> bytes:
         fields.append(b"%d" % len(group))
         fields.extend(group)
     return b"\0".join(fields)
-
-
-def _pipe(undo: contextlib.ExitStack) -> tuple[int, int]:
-    ends = os.pipe()
-    for fd in ends:
-        undo.callback(os.close, fd)
-    return ends
 
 
 async def _converse(ours: socket.socket, spec: bytes) -> str:

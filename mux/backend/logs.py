@@ -29,7 +29,7 @@ Value = str | int | float | None
 class _Line(logging.Formatter):
     """`TIME LEVEL EVENT name=value …`; UTC, milliseconds; a traceback follows on lines of its own."""
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         return f"{stamp}.{int(record.msecs):03d}Z"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Outbox:
-    """Collects, and writes once per turn. Nothing is lost or reordered; before `open`, after `close` and `discard` all is dropped.
+    """Collects, and writes once per turn. Nothing is reordered; what is put before `open` or after the end is dropped.
 
     `written` is called after each write, with the bytes that the transport still holds.
     """

@@ -107,5 +107,3 @@ def reap_leftovers(record: Record) -> int:
     left = reap.living(found)
     reap.send_all(left, signal.SIGKILL)
     return len(left)
-
-

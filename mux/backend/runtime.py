@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import anyio
 import msgspec
 
 from mux.backend import logs
@@ -29,7 +30,7 @@ class Core(Protocol):
 
     def deadline(self) -> float | None: ...
 
-    def snapshot(self, now: float) -> msgspec.Struct: ...
+    def snapshot(self) -> msgspec.Struct: ...
 
 
 class Runtime:
@@ -46,6 +47,7 @@ class Runtime:
         self._timer: asyncio.TimerHandle | None = None
         self._armed = 0.0
         self._leave = leave
+        self._deserted = anyio.Event()
         self._session_ids = session_ids
         self._apply: dict[type, Callable[[Any], None]] = {
             actions.Deliver: self._deliver,
@@ -69,8 +71,10 @@ class Runtime:
         self._arm()
 
     def dispatch(self, event: Event, /) -> None:
-        """One event, and all that follows from it. Never called from within itself: every effect that could lead to
-        another event comes back through the loop."""
+        """One event, and all that follows from it.
+
+        Never called from within itself: every effect that could lead to another event comes back through the loop.
+        """
         apply = self._apply
         for action in self._handle(event, time.monotonic()):
             apply[type(action)](action)
@@ -90,6 +94,19 @@ class Runtime:
         logs.event("info", "session.closed", session=session)
         del self.sessions[session]
         self.dispatch(SessionClosed(session))
+        if not self.sessions:
+            self._deserted.set()
+
+    async def part(self, seconds: float) -> None:
+        """Close every session, letting what was said reach it for that long at most."""
+        for connection in list(self.sessions.values()):
+            connection.close()
+        if self.sessions:
+            self._deserted = anyio.Event()
+            with anyio.move_on_after(seconds):
+                await self._deserted.wait()
+        for connection in list(self.sessions.values()):
+            connection.abort()
 
     def shut_down(self) -> None:
         """A planned exit: the core drains, and asks for Exit when that is done."""
@@ -97,7 +114,7 @@ class Runtime:
 
     def snapshot(self) -> dict[str, Any]:
         """The core's numbers, as plain values."""
-        found: dict[str, Any] = msgspec.to_builtins(self.core.snapshot(time.monotonic()))
+        found: dict[str, Any] = msgspec.to_builtins(self.core.snapshot())
         return found
 
     def _arm(self) -> None:
@@ -174,7 +191,7 @@ class Runtime:
     def _stop(self, action: actions.Stop) -> None:
         self.upstreams.stop(action.process)
 
-    def _exit(self, action: actions.Exit) -> None:
+    def _exit(self, _action: actions.Exit) -> None:
         self._leave()
 
     def _log(self, action: actions.Log) -> None:

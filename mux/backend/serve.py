@@ -44,8 +44,10 @@ class Backend:
         ready: Callable[[], None],
         own_session: bool,
     ) -> None:
-        """ready: called once sessions are served. own_session: no process but ours and our servers is in our POSIX
-        session."""
+        """Take what a holder of the lock has. ready: called once sessions are served.
+
+        own_session: no process but ours and our servers is in our POSIX session.
+        """
         self._place = place
         self._lock = os.fstat(lock)
         self._socket = inode(place.socket)
@@ -72,7 +74,7 @@ class Backend:
             tasks.start_soon(self._check)
             await self._leaving.wait()
             await self._upstreams.stop_all()
-            await self._part()
+            await self._runtime.part(STOP_STEP_SECONDS)
             tasks.cancel_scope.cancel()
         self._upstreams.close()
         logs.event("info", "backend.left", planned=self._planned)
@@ -126,8 +128,10 @@ class Backend:
         self._leave()
 
     def _leave(self) -> None:
-        """The exit that can not be undone: from here no connection comes in. Any that waits cancels an unplanned one;
-        the core asks again."""
+        """The exit that can not be undone: from here no connection comes in.
+
+        Any that waits cancels an unplanned one; the core asks again.
+        """
         if self._leaving.is_set() or (not self._planned and self._server.someone_waits()):
             return
         if self._serving and not unlink_own(self._place.socket, self._socket):
@@ -135,19 +139,8 @@ class Backend:
         self._server.close()
         self._leaving.set()
 
-    async def _part(self) -> None:
-        """Let what was said to the last sessions reach them."""
-        connections = list(self._runtime.sessions.values())
-        for connection in connections:
-            connection.close()
-        with anyio.move_on_after(STOP_STEP_SECONDS):
-            while self._runtime.sessions:
-                await anyio.sleep(0.01)
-        for connection in connections:
-            connection.abort()
-
     async def _check(self) -> None:
-        """Now and then: do our files still stand where others look for them, and what descends from our servers?"""
+        """Now and then see whether our files still stand where others look, and what descends from our servers."""
         while self._serving:
             await anyio.sleep(SELF_CHECK_SECONDS)
             self._upstreams.look()
@@ -161,7 +154,7 @@ class Backend:
         return inode(self._place.socket) == self._socket and inode(self._place.lock) == lock
 
 
-def _unexpected(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def _unexpected(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """What a callback raised; the loop has closed the transport that it belongs to, and goes on."""
     error = context.get("exception")
     if isinstance(error, Exception):

@@ -141,6 +141,9 @@ class Server:
         except (WireError, OSError) as error:
             logs.event("warning", "hello.failed", pid=pid, reason=str(error))
             sock.close()
+        except Exception as error:  # noqa: BLE001 - whatever one peer provokes ends with its own connection
+            logs.failure("greeting.failed", error, pid=pid)
+            sock.close()
         finally:
             self._greetings -= 1
 
@@ -198,7 +201,7 @@ async def _read_hello(sock: socket.socket) -> bytes | None:
 
 
 async def _exactly(sock: socket.socket, count: int) -> bytes:
-    """`count` bytes, fewer only at the end of the stream. Raw recvmsg: a transport would leak descriptors sent along."""
+    """`count` bytes, fewer only at the end of the stream. Raw recvmsg: a transport leaks descriptors sent along."""
     chunks: list[bytes] = []
     space = socket.CMSG_SPACE(_DESCRIPTORS_PER_MESSAGE * array.array("i").itemsize)
     while count:

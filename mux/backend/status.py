@@ -87,7 +87,7 @@ def _measure(own: int, pids: list[int]) -> list[Json | None]:
 
 
 def _memory(processes: list[Any]) -> Json | None:
-    """rss counts shared pages once per process; pss splits them (Linux only); private is what an exit would free."""
+    """Shared pages count once per process in rss, in parts in pss (Linux only); private is what an exit would free."""
     import psutil
 
     rss = pss = private = 0

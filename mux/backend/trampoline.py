@@ -37,7 +37,7 @@ def main() -> None:
         _limit(limits)
         _default_signals()
         step = "exec"
-        os.execve(executable, argv, dict(_pairs(environment)))
+        os.execve(executable, argv, dict(_pairs(environment)))  # noqa: S606 - no shell is the point
     except OSError as error:
         os.write(control, f"{step} {error.errno or 0}".encode())
     except (ValueError, StopIteration, RuntimeError):
@@ -53,7 +53,7 @@ def _read(control: int) -> bytes:
 
 
 def _die_with(backend: int) -> None:
-    """Linux: SIGKILL when the backend's main thread ends; it may have ended before the call, and nobody waits for us."""
+    """Linux: SIGKILL when the backend's main thread ends; it may have ended before the call: nobody waits for us."""
     if sys.platform == "linux":
         import ctypes
 

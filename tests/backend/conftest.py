@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -24,11 +25,12 @@ def pytest_asyncio_loop_factories(
 
 
 @pytest.fixture
-def directory(run_directory: Path) -> Path:
+def directory(run_directory: Path) -> Iterator[Path]:
     """A fresh one of mode 0700, with a path short enough for a socket's."""
     path = run_directory / f"b{os.getpid()}-{next(_numbers)}"
     path.mkdir(mode=0o700)
-    return path
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture

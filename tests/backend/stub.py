@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
@@ -23,8 +24,8 @@ from mux.wire.frames import Hello
 
 class StubSnapshot(msgspec.Struct):
     draining: bool
-    sessions: list[dict[str, object]]
-    upstreams: list[dict[str, object]]
+    sessions: list[dict[str, Any]]
+    upstreams: list[dict[str, Any]]
 
 
 class StubCore:
@@ -45,15 +46,15 @@ class StubCore:
     def deadline(self) -> float | None:
         return self.due
 
-    def snapshot(self, now: float) -> StubSnapshot:
-        upstreams = [
+    def snapshot(self) -> StubSnapshot:
+        upstreams: list[dict[str, Any]] = [
             {"upstream": n, "process": n, "pid": 0, "state": "ready", "generation": 1, "command": "c", "cwd": "/"}
             | {"sessions": 0, "in_flight": 0, "waiting": 0, "dropped": 0, "last_error": ""}
             for n in self.running
         ]
-        sessions = [
+        sessions: list[dict[str, Any]] = [
             {"session": n, "client_name": "h", "client_version": "1", "cwd": "/", "in_flight": 0, "waiting": 0}
-            | {"since": now, "upstream": self.specs[key]}
+            | {"since": 0.0, "upstream": self.specs[key]}
             for n, key in self.sessions.items()
         ]
         return StubSnapshot(self.draining, sessions, upstreams)

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +79,16 @@ class World:
         self._peers: list[Peer] = []
         self._backends: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *, grace: float = 0.3, loop: str = "uvloop", **how: Any) -> subprocess.Popen[bytes]:
+    def start(
+        self, *, grace: float = 0.3, loop: str = "uvloop", preexec_fn: Callable[[], object] | None = None
+    ) -> subprocess.Popen[bytes]:
         """A backend that serves."""
         backend = subprocess.Popen(
             [sys.executable, "-m", "tests.backend.stub", self.path, str(grace), loop],
             stdout=subprocess.PIPE,
             cwd=Path(__file__).parents[2],
             env={**os.environ, MARK: str(self.directory)},
-            **how,
+            preexec_fn=preexec_fn,  # noqa: PLW1509
         )
         self._backends.append(backend)
         assert backend.stdout is not None
@@ -139,9 +141,6 @@ class World:
         left = processes.marked(self.directory)
         described = processes.describe(left)
         processes.kill(left)
-        for name in self.files():
-            (self.directory / name).unlink()
-        self.directory.rmdir()
         assert not described, "\n".join(["left behind:", *described])
 
 

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mux.backend import logs, reap, record
+from mux.backend.reap import Identity
+from mux.backend.record import Record, UpstreamRecord
+from mux.limits import EXITED_STDERR_FILES, LOG_BYTES, LOG_FILES, RECORD_BYTES
+
+
+def sleeper(**how: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["/bin/sleep", "92"], **how)  # type: ignore[call-overload,no-any-return]
+
+
+def identity(pid: int) -> Identity:
+    row = reap.process(pid)
+    assert row is not None
+    return row.identity
+
+
+def gone_backend(*upstreams: UpstreamRecord, session: int = 0) -> Record:
+    return Record(Identity(1, 1), session, reap.boot(), "0", upstreams)
+
+
+def test_a_process_is_proven_by_pid_and_start_time(directory: Path) -> None:
+    with sleeper() as process:
+        known = identity(process.pid)
+        impostor = Identity(known.pid, known.started - 1)
+        assert reap.living([known, impostor]) == {known}
+        assert not reap.send(impostor, signal.SIGKILL)
+        assert process.poll() is None
+        assert reap.send(known, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert not reap.send(known, signal.SIGKILL)
+
+
+def test_a_zombie_is_dead_and_its_children_are_still_found() -> None:
+    with sleeper() as process:
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not reap.living([identity(process.pid)])
+        assert identity(process.pid) not in reap.descendants(os.getpid(), reap.table())
+
+
+def test_a_command_name_with_parentheses_and_spaces_is_read(directory: Path) -> None:
+    odd = directory / "a) R 1 (b"
+    odd.symlink_to("/bin/sleep")
+    with subprocess.Popen([odd, "92"]) as process:
+        row = reap.process(process.pid)
+        assert row is not None
+        assert row.parent == os.getpid()
+        process.kill()
+
+
+def test_the_record_comes_back_as_it_was_written_and_only_we_may_read_it(directory: Path) -> None:
+    path = directory / "r.json"
+    mine = record.describe(own_session=False)
+    full = msgspec.structs.replace(mine, upstreams=(UpstreamRecord(Identity(2, 3), (Identity(4, 5),)),))
+    record.write(path, full)
+    assert record.read(path) == full
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(directory) == ["r.json"]
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"x" * (RECORD_BYTES + 1)])
+def test_a_record_that_is_torn_empty_or_too_long_counts_as_absent(directory: Path, data: bytes) -> None:
+    path = directory / "r.json"
+    path.write_bytes(data)
+    assert record.read(path) is None
+    assert record.read(directory / "none.json") is None
+
+
+def test_a_record_that_is_no_plain_file_is_not_read(directory: Path) -> None:
+    (directory / "link.json").symlink_to(directory / "elsewhere")
+    os.mkfifo(directory / "fifo.json")
+    assert record.read(directory / "link.json") is None
+    assert record.read(directory / "fifo.json") is None
+
+
+def test_leftovers_are_killed_with_their_group_and_nothing_else_is() -> None:
+    with sleeper(process_group=0) as leader, sleeper(process_group=leader.pid) as member, sleeper() as stranger:
+        tree = UpstreamRecord(identity(leader.pid))
+        assert record.reap_leftovers(gone_backend(tree, session=os.getsid(0))) == 2
+        assert leader.wait() == member.wait() == -signal.SIGKILL
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_member_of_the_group_in_a_shared_session_is_not_proven_to_be_ours() -> None:
+    with sleeper(process_group=0) as leader, sleeper(process_group=leader.pid) as member:
+        known = identity(leader.pid)
+        assert record.reap_leftovers(gone_backend(UpstreamRecord(known), session=0)) == 1
+        assert member.poll() is None
+        member.kill()
+
+
+@pytest.mark.parametrize("change", ["started", "boot", "living"])
+def test_nothing_is_killed_on_doubt(change: str) -> None:
+    with sleeper(process_group=0) as process:
+        known = identity(process.pid)
+        found = gone_backend(UpstreamRecord(known))
+        if change == "started":
+            found = gone_backend(UpstreamRecord(Identity(known.pid, known.started + 1)))
+        elif change == "boot":
+            found = msgspec.structs.replace(found, boot="another")
+        else:
+            found = msgspec.structs.replace(found, process=identity(os.getpid()))
+        assert record.reap_leftovers(found) == 0
+        assert process.poll() is None
+        process.kill()
+
+
+def test_a_servers_stderr_log_is_bounded(directory: Path) -> None:
+    log = logs.Stderr(directory / "1.err")
+    for _ in range(LOG_FILES + 2):
+        log.feed(b"x" * LOG_BYTES)
+    log.close()
+    sizes = [path.stat().st_size for path in directory.iterdir()]
+    assert sizes == [LOG_BYTES] * LOG_FILES
+
+
+def test_only_the_newest_stderr_logs_of_servers_that_are_gone_are_kept(directory: Path) -> None:
+    folder = logs.StderrFolder(directory / "s")
+    (directory / "s.log").touch()
+    (directory / "other-1-x.err").touch()
+    for number in range(EXITED_STDERR_FILES + 5):
+        log = folder.create(number, "/bin/a b")
+        log.feed(b"x")
+        folder.retire(log)
+    assert len(list(directory.glob("s-*.err"))) == EXITED_STDERR_FILES
+    folder.remove()
+    assert sorted(os.listdir(directory)) == ["other-1-x.err", "s.log"]
+
+
+def test_without_its_log_a_servers_stderr_is_still_read_and_its_tail_kept(directory: Path) -> None:
+    log = logs.Stderr(directory / "missing" / "1.err")
+    log.feed(b"a\nb\n")
+    log.feed(b"c\n")
+    assert log.tail() == "a\nb\nc"
+    log.close()
