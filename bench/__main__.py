@@ -16,11 +16,11 @@ import sys
 import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from bench.load import Lane, rate, round_trips
 from bench.report import machine, markdown
-from mux.cli import processes
+from mux.cli import interrupts, processes
 from mux.cli.client import Client
 from mux.cli.fleet import Fleet
 from mux.cli.private import PrivateBackend
@@ -110,8 +110,9 @@ class Bench:
         """Seconds from the start of the process to its `initialize` answer."""
         with self._fleet(argv, 0) as fleet:
             began = time.perf_counter()
-            client = Client(argv)
-            fleet.clients.append(client)
+            with interrupts.deferred():
+                client = Client(argv)
+                fleet.clients.append(client)
             client.initialize()
             return time.perf_counter() - began
 
@@ -119,20 +120,22 @@ class Bench:
         self._progress.step(f"memory of {sessions} sessions")
         with PrivateBackend() as backend, self._fleet([*backend.shim, *SERVER], sessions) as fleet:
             fleet.call(("echo", {"text": "x"}))
-            main, servers = backend.processes(sessions)
+            main, servers = backend.processes()
             shims = [processes.weigh([shim]).private for shim in fleet.trees()]
-            return {
+            weights = {
                 "sessions": sessions,
                 "shim_private": round(statistics.median(shims)),
                 "backend_private": processes.weigh([main]).private,
                 "server_private": processes.weigh(servers).private,
                 "server_processes": len(servers),
             }
+            backend.check(sessions)
+            return weights
 
     @contextlib.contextmanager
     def _both(self, backend: PrivateBackend, sessions: int) -> Generator[dict[str, list[Lane]], None, None]:
         with self._fleet(SERVER, sessions) as direct, self._fleet([*backend.shim, *SERVER], sessions) as shim:
-            backend.processes(sessions)
+            backend.check(sessions)
             yield {
                 "direct": [Lane(client) for client in direct.clients],
                 "shim": [Lane(client) for client in shim.clients],
@@ -159,18 +162,13 @@ def _ms(values: Sequence[float]) -> Json:
     return {"p50_ms": round(ordered[len(ordered) // 2], 1), "worst_ms": round(ordered[-1], 1), "starts": len(ordered)}
 
 
-def _watchdog(number: int, _frame: object) -> NoReturn:
-    raise SystemExit(f"bench: ended by signal {number}")
-
-
 def main() -> int:
     """Measure, write `latest.json` and `latest.md`, print the tables."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the multiplexer.", allow_abbrev=False)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results"), metavar="DIR")
     parser.add_argument("--quick", action="store_true", help="a few seconds: whether it works, not how fast it is")
     options = parser.parse_args()
-    for number in (signal.SIGALRM, signal.SIGTERM):
-        signal.signal(number, _watchdog)
+    interrupts.install()
     signal.alarm(WATCHDOG_SECONDS)
     try:
         with contextlib.closing(Progress()) as progress:

@@ -12,14 +12,13 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from mux.cli import processes, text
+from mux.cli import interrupts, processes, text
 from mux.cli.fleet import Call, Fleet, Times
 from mux.cli.private import PrivateBackend
 from mux.cli.processes import Weight
@@ -82,8 +81,7 @@ def run(options: argparse.Namespace) -> int:
     if sys.platform == "win32":
         raise UsageError("mux demo needs Unix sockets; on Windows mux-shim runs the server directly")
     argv, call = _server(options)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+    interrupts.install()
     progress = Progress()
     with contextlib.closing(progress), _directories(options.directories) as directories:
         with Fleet("Directly", argv, directories, progress) as fleet:
@@ -109,12 +107,13 @@ def _through(
         with Fleet("Through mux-shim", [*backend.shim, *argv], directories, progress) as fleet:
             fleet.start(count)
             fleet.call(call)
-            main, servers = backend.processes(count)
+            main, servers = backend.processes()
             weights = {
                 "servers": processes.weigh(servers),
                 "shims": processes.weigh(fleet.trees()),
                 "backend": processes.weigh([main]),
             }
+            backend.check(count)
             left = processes.phrases(fleet.end())
         progress.step("Through mux-shim: waiting for the backend to leave")
         left += processes.phrases(backend.leave())
@@ -217,13 +216,6 @@ def _directories(count: int | None) -> Generator[list[str], None, None]:
         for path in paths:
             path.mkdir()
         yield [str(path) for path in paths]
-
-
-def _leave(number: int, _frame: object) -> NoReturn:
-    """Unwind once, so that everything started is ended; from here on signals must not cut that short."""
-    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(other, signal.SIG_IGN)
-    raise SystemExit(128 + number)
 
 
 def _count(value: str) -> int:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import psutil
 
-from mux.cli import processes
+from mux.cli import interrupts, processes
 from mux.cli.client import Client, ServerError
 from mux.cli.text import Progress, plural
 from mux.limits import DEMO_CALL_SECONDS, DEMO_CALLS, STOP_STEP_SECONDS
@@ -63,12 +63,12 @@ class Fleet:
         """Start `count` sessions one after the other, each with a handshake and a tool list. Raises ServerError."""
         for number in range(1, count + 1):
             self._progress.step(f"{self._name}: starting sessions", number, count)
+            directory = self._directories[number % len(self._directories)]
             began = time.perf_counter()
             try:
-                client = Client(
-                    self._argv, cwd=self._directories[number % len(self._directories)], environment=environment()
-                )
-                self.clients.append(client)
+                with interrupts.deferred():
+                    client = Client(self._argv, cwd=directory, environment=environment())
+                    self.clients.append(client)
                 server = client.initialize().get("serverInfo", {})
                 self.tools = client.tools()
             except ServerError as error:

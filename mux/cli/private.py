@@ -10,16 +10,15 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import psutil
 
+from mux.backend import record
 from mux.cli import control, processes
 from mux.errors import MuxError
 from mux.limits import DEMO_GRACE_SECONDS, STOP_STEP_SECONDS, SUN_PATH_BYTES
 from mux.rendezvous.paths import Place
-
-Json = dict[str, Any]
 
 NAME = "demo.sock"
 
@@ -47,28 +46,35 @@ class PrivateBackend:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     @property
+    def socket(self) -> str:
+        """The path of its socket."""
+        return self._place.socket
+
+    @property
     def shim(self) -> list[str]:
         """The beginning of a command that reaches this backend; a server's command follows it."""
         beside = Path(sys.executable).with_name("mux-shim")
         program = [str(beside)] if beside.exists() else [sys.executable, "-m", "mux.shim.main"]
         return [*program, "--socket", self._place.socket, "--grace", f"{self._grace:g}", "--fallback", "error"]
 
-    def status(self) -> Json:
-        """What `mux status --json` shows. Raises MuxError if no backend runs here."""
-        state = control.ask([self._place], "status")
-        if state is None:
-            raise MuxError(f"no backend is running at {self._place.socket}")
-        return state
+    def processes(self) -> tuple[psutil.Process, list[psutil.Process]]:
+        """The backend, and its servers with all below them. Raises MuxError if none runs.
 
-    def processes(self, sessions: int) -> tuple[psutil.Process, list[psutil.Process]]:
-        """The backend, and its servers with all below them. Raises MuxError unless it serves that many sessions."""
-        state = self.status()
+        It is found by its record: asking it would make it load what it measures with, and weigh more.
+        """
+        found = record.read(Path(self._place.record))
+        running = processes.tree(found.process.pid) if found else []
+        if not running:
+            raise MuxError(f"no backend is running at {self._place.socket}")
+        self._seen = running
+        return running[0], running[1:]
+
+    def check(self, sessions: int) -> None:
+        """Raises MuxError unless the backend serves that many sessions."""
+        state = control.ask([self._place], "status") or {}
         served = len(state.get("sessions", ()))
         if served != sessions:
-            raise MuxError(f"the backend serves {served} of {sessions} sessions")
-        main, *below = processes.tree(int(state["backend"]["pid"]))
-        self._seen = [main, *below]
-        return main, below
+            raise MuxError(f"the backend at {self._place.socket} serves {served} sessions, not {sessions}")
 
     def leave(self) -> list[psutil.Process]:
         """Wait until the backend has left by itself; returns what a bounded wait leaves of it and its servers."""
@@ -76,7 +82,7 @@ class PrivateBackend:
         deadline = time.monotonic() + patience
         if not self._seen and self._held():
             with contextlib.suppress(MuxError):
-                self._seen = processes.tree(int(self.status()["backend"]["pid"]))
+                self.processes()
         psutil.wait_procs(self._seen, timeout=patience)
         while self._held() and time.monotonic() < deadline:
             time.sleep(0.02)

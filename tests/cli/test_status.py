@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
+from mux.cli.fleet import Fleet
 from mux.cli.main import main
+from mux.cli.private import PrivateBackend
 from mux.cli.status import screen
+from mux.cli.text import Progress
 
 STATE = {
     "backend": {
@@ -92,3 +97,34 @@ def test_a_directory_that_is_open_to_others_is_refused(tmp_path: Path, capsys: p
     tmp_path.chmod(0o755)
     assert main(["status", "--socket", f"{tmp_path}/x.sock"]) == 1
     assert "open to others" in capsys.readouterr().err
+
+
+def test_live_sessions_are_shown_with_the_server_that_they_share(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    argv = [sys.executable, "-m", "mux.cli.demo_server"]
+    with (
+        PrivateBackend() as backend,
+        Fleet("Test", [*backend.shim, *argv], [str(one), str(two)], Progress(io.StringIO())) as fleet,
+    ):
+        fleet.start(3)
+        main_process, servers = backend.processes()
+        shims = {client.pid for client in fleet.clients}
+        assert main(["status", "--json", "--socket", backend.socket]) == 0
+        state = json.loads(capsys.readouterr().out)
+        assert main(["status", "--socket", backend.socket]) == 0
+        said = capsys.readouterr().out
+    assert state["backend"]["pid"] == main_process.pid
+    assert state["backend"]["socket"] == backend.socket
+    assert {upstream["pid"] for upstream in state["upstreams"]} == {server.pid for server in servers}
+    assert {(upstream["cwd"], upstream["sessions"]) for upstream in state["upstreams"]} == {
+        (str(one), 1),
+        (str(two), 2),
+    }
+    assert {session["pid"] for session in state["sessions"]} == shims
+    assert all(upstream["memory"]["private"] > 0 for upstream in state["upstreams"])
+    assert said.count("mux-demo ") == 3
+    assert "mux.cli.demo_server" in said
