@@ -142,6 +142,14 @@ class Journal:
         if self._after(self._sent, last):
             self._sent = last if self._after(last, self._floor) else self._floor
 
+    def withdraw(self) -> list[bytes]:
+        """Take out the lines that were never sent: they were not run, and can be answered here."""
+        fresh = [seq for seq in self._lines if seq not in self._answered and self._after(seq, self._sent)]
+        lines = [self._lines[seq] for seq in fresh]
+        for seq in fresh:
+            self.forget(seq)
+        return lines
+
     def resume(self) -> Iterator[bytes]:
         """The frames that a new connection of an old session begins with: REPLAYs ascending, READY, LINEs never sent.
 

@@ -265,6 +265,7 @@ class Relay:
                 attached = self._attach(self._session, self._not_before, self._wait)
             except (RendezvousError, OSError) as error:
                 self._offline = str(error)
+                self._answer(self._journal.withdraw())
                 pause = _longer(pause)
                 self._pump(monotonic() + _jittered(pause))
             else:
@@ -295,6 +296,8 @@ class Relay:
         return ready
 
     def _answer(self, lines: Sequence[bytes]) -> None:
+        if not lines:
+            return
         from mux.shim.offline import answer
 
         answers, held = answer(lines, self._offline)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def never_start(place: Place, lock: int, listener: int) -> int:
 
 
 @contextmanager
-def listening(place: Place, *answers: bytes | None, hold: bool = True) -> Iterator[list[bytes]]:
+def listening(place: Place, *answers: bytes | None, hold: bool = True) -> Generator[list[bytes]]:
     """A backend in this process: to each connection in turn it gives one answer to HELLO (None: just the end)."""
     heard: list[bytes] = []
     lock = try_lock(place.lock) if hold else None

@@ -155,6 +155,18 @@ def test_lines_settled_while_the_replay_is_drawn_are_left_out() -> None:
     assert [entry[0] for entry in frames(b"".join(replay))] == [READY]
 
 
+def test_only_lines_that_were_never_sent_can_be_withdrawn() -> None:
+    journal = Journal()
+    sent(journal, b"sent")
+    journal.accept([b"held", b"held too"])
+    assert journal.withdraw() == [b"held", b"held too"]
+    assert journal.withdraw() == []
+    assert (journal.outstanding, journal.bytes) == (1, 4)
+    assert [entry[:3] for entry in resumed(journal)] == [(REPLAY, 0, 1), (READY, 0, 0)]
+    sent(journal, b"next")
+    assert [entry[:3] for entry in resumed(journal)] == [(REPLAY, REPEATED, 1), (REPLAY, 0, 4), (READY, 0, 0)]
+
+
 def test_numbers_wrap_past_zero_and_past_a_line_that_is_kept_since_the_beginning() -> None:
     journal = Journal()
     sent(journal, b"initialize")
