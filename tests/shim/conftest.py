@@ -44,6 +44,7 @@ class Bench:
         process: subprocess.Popen[bytes] = subprocess.Popen(
             [SHIM, "--socket", str(self.socket), *(arguments or ("/bin/echo", "run directly"))],
             env={**self.environment, **(environment or {})},
+            text=False,
             **how,
         )
         self.shims.append(process)
