@@ -28,6 +28,7 @@ def machine() -> Json:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "mux": __version__,
+        "load": [round(load, 2) for load in os.getloadavg()],
         "date": time.strftime("%Y-%m-%d"),
     }
 

@@ -134,8 +134,10 @@ def report(
         *_leftovers(direct, through),
     ]
     if argv == EMBEDDED:
+        server, shim = direct.weights["servers"].each, through.weights["shims"].each
         parts.append(
-            "The embedded server is tiny; real ones weigh several times as much. Try your own, as in "
+            f"Each further session saves what a server weighs, here {text.megabytes(server)}, less a shim's "
+            f"{text.megabytes(shim)}. The embedded server is tiny: try a real one, as in\n"
             "`mux demo npx -y @modelcontextprotocol/server-everything`."
         )
     before, after = direct.weights["servers"], through.weights["servers"]

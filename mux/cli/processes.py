@@ -37,6 +37,11 @@ class Weight:
         """The number to compare sums by: proportional where there is one, else private."""
         return self.private if self.proportional is None else self.proportional
 
+    @property
+    def each(self) -> float:
+        """The fair weight of one of them, on average."""
+        return self.fair / max(1, self.processes)
+
 
 NOTHING = Weight(0, 0, 0, 0)
 

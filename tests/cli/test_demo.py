@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,29 +16,29 @@ import pytest
 from mux.cli import processes
 
 DEMO = [sys.executable, "-m", "mux", "demo"]
-TAG = "MUX_TEST_TAG"
 
 
-def tagged(tag: Path) -> list[psutil.Process]:
-    """Every process that has the tag in its environment or the directory in its command line."""
+def tagged(directory: Path) -> list[psutil.Process]:
+    """Every process that was started with this temporary directory, or that has it in its command line."""
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
             words = [*process.cmdline(), process.environ().get("TMPDIR", "")]
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-        if any(str(tag) in word for word in words):
+        if any(str(directory) in word for word in words):
             found.append(process)
     return processes.alive(found)
 
 
 @pytest.fixture
-def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def environment(run_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A temporary directory of the demo's own; after the test nothing of it runs, and it is empty."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    yield tmp_path
-    assert tagged(tmp_path) == []
-    assert list(tmp_path.iterdir()) == []
+    directory = Path(tempfile.mkdtemp(dir=run_directory))
+    monkeypatch.setenv("TMPDIR", str(directory))
+    yield directory
+    assert tagged(directory) == []
+    directory.rmdir()
 
 
 def demo(*words: str) -> subprocess.CompletedProcess[str]:
