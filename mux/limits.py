@@ -72,6 +72,12 @@ FRAME_BYTES = MESSAGE_BYTES + MIB
 GRACE_SECONDS = 30.0
 """From the last session's leave to the stop of its server, and of the backend."""
 
+IDLE_SECONDS = 15 * 60.0
+"""A modern server without any work for this long is stopped; it is stateless by the specification."""
+
+IDLE_AGAIN_SECONDS = 60.0
+"""How soon a server that was not idle after all is looked at again."""
+
 STOP_STEP_SECONDS = 2.0
 """Stop ladder: close stdin, this long, SIGTERM, this long, SIGKILL. Hosts use the same 2 s."""
 
@@ -112,7 +118,7 @@ EXIT_AGAIN_SECONDS = 1.0
 """An exit that a connection cancelled is tried again after this, if no session came of it."""
 
 DRAIN_RETRY_MS = 100
-"""What a draining backend tells a new session to wait, milliseconds; the next one is up in about this."""
+"""What a draining backend tells a new session to wait, milliseconds."""
 
 REMEMBERED_KEYS = 1024
 """Base keys whose era and habits are remembered; beyond it the oldest unused one is forgotten."""

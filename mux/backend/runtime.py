@@ -59,6 +59,7 @@ class Runtime:
             actions.Dismiss: self._dismiss,
             actions.Drop: self._drop,
             actions.GoAway: self._go_away,
+            actions.Halted: self._halted,
             actions.Launch: self._launch,
             actions.Stop: self._stop,
             actions.Exit: self._exit,
@@ -184,6 +185,12 @@ class Runtime:
         connection = self.sessions.get(action.session)
         if connection is not None:
             connection.go_away(hold_off_ms=0)
+
+    def _halted(self, action: actions.Halted) -> None:
+        connection = self.sessions.get(action.session)
+        if connection is not None:
+            connection.send(frames.STOPPED, action.reason.encode())
+            connection.close()
 
     def _launch(self, action: actions.Launch) -> None:
         self.upstreams.launch(action)

@@ -60,6 +60,13 @@ class Drop(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Halted(msgspec.Struct, frozen=True):
+    """The operator has stopped what the session uses: STOPPED with the reason, then close."""
+
+    session: int
+    reason: str
+
+
 class GoAway(msgspec.Struct, frozen=True):
     """A planned exit: GOAWAY to the session with the last LINE that was accepted."""
 
@@ -100,5 +107,18 @@ class Log(msgspec.Struct, frozen=True):
 
 
 Action = (
-    Welcome | Refuse | Deliver | Acknowledge | Keep | Dismiss | Drop | GoAway | Launch | Forward | Stop | Exit | Log
+    Welcome
+    | Refuse
+    | Deliver
+    | Acknowledge
+    | Keep
+    | Dismiss
+    | Drop
+    | Halted
+    | GoAway
+    | Launch
+    | Forward
+    | Stop
+    | Exit
+    | Log
 )

@@ -21,7 +21,10 @@ class LaunchSpec(msgspec.Struct, frozen=True):
 
 
 class SessionOpened(msgspec.Struct, frozen=True):
-    """A HELLO was accepted. `resumed`: REPLAY events follow, then SessionReady."""
+    """A HELLO was accepted. `resumed`: REPLAY events follow, then SessionReady.
+
+    idle_timeout: seconds until an idle server is stopped, 0 for never, None for what its era can bear.
+    """
 
     session: int
     base_key: bytes
@@ -29,6 +32,7 @@ class SessionOpened(msgspec.Struct, frozen=True):
     grace: float
     resumed: bool = False
     shared: bool = True
+    idle_timeout: float | None = None
 
 
 class SessionLine(msgspec.Struct, frozen=True, gc=False):
@@ -109,6 +113,23 @@ class Tick(msgspec.Struct, frozen=True):
     """The deadline that the pool named has come."""
 
 
+class Halt(msgspec.Struct, frozen=True):
+    """The operator stops one upstream, or all: their sessions are told, and are not served again until `Permit`."""
+
+    upstream: int | None
+    reason: str
+
+
+class Permit(msgspec.Struct, frozen=True):
+    """The operator allows what was halted."""
+
+
+class Restart(msgspec.Struct, frozen=True):
+    """The operator wants a new generation of one upstream, without losing a request."""
+
+    upstream: int
+
+
 class Shutdown(msgspec.Struct, frozen=True):
     """A planned exit: no new sessions, answer what is in flight, stop every server."""
 
@@ -125,5 +146,8 @@ Event = (
     | ProcessExited
     | ProcessFailed
     | Tick
+    | Halt
+    | Permit
+    | Restart
     | Shutdown
 )

@@ -9,11 +9,32 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from mux.core.envelope import Malformed, find_token, splice
 
 if TYPE_CHECKING:
     from mux.core.envelope import Answer, Request
     from mux.core.session import Session
+
+
+class _List(msgspec.Struct):
+    listChanged: bool = False  # noqa: N815 - the name on the wire
+
+
+class _Capabilities(msgspec.Struct):
+    tools: _List = msgspec.field(default_factory=_List)
+    prompts: _List = msgspec.field(default_factory=_List)
+    resources: _List = msgspec.field(default_factory=_List)
+
+
+class _Result(msgspec.Struct):
+    capabilities: _Capabilities = msgspec.field(default_factory=_Capabilities)
+
+
+class _Answer(msgspec.Struct):
+    result: _Result
+
 
 INITIALIZED = b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n'
 
@@ -75,6 +96,15 @@ class Handshake:
             start, end = answer.span
             self._prefix, self._suffix = answer.line[:start], answer.line[end:] + b"\n"
         return self.release()
+
+    def declared_lists(self) -> list[bytes]:
+        """The lists whose changes the server announces: tools, prompts, resources."""
+        try:
+            known = msgspec.json.decode(self._prefix + b"0" + self._suffix, type=_Answer)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return []
+        lists = known.result.capabilities
+        return [kind for kind in (b"tools", b"prompts", b"resources") if getattr(lists, kind.decode()).listChanged]
 
     def answer_for(self, id_: bytes) -> bytes:
         """The kept answer as a line for a session that asked with `id_`."""

@@ -75,6 +75,7 @@ def ready(router: Router, now: float) -> None:
     router.upstream.enter(State.READY, now)
     router.timers.cancel((router.number, "start"))
     announce(router)
+    rest_at(router, now)
     for line in router.early:
         router.emit(Forward(router.upstream.process, line))
     router.early.clear()
@@ -82,12 +83,64 @@ def ready(router: Router, now: float) -> None:
     subscriptions.restore(router)
     listens.restore(router, now)
     router.pump(now)
+    if router.changed:
+        router.changed = False
+        _lists_changed(router)
+
+
+def _lists_changed(router: Router) -> None:
+    """After a crash the lists may differ: say so once, where the server declared that it would. MCP "List changed"."""
+    for kind in router.handshake.declared_lists():
+        line = b'{"jsonrpc":"2.0","method":"notifications/%b/list_changed"}\n' % kind
+        for session in router.sessions.values():
+            router.emit(Deliver(session.id, 0, line))
+
+
+def rest_at(router: Router, now: float) -> None:
+    """Set the time at which an idle server is stopped, unless it never is."""
+    timeout = router.idle_timeout
+    if timeout is None:
+        timeout = limits.IDLE_SECONDS if router.era is Era.MODERN else 0.0
+    if timeout:
+        router.timers.set((router.number, "idle"), max(router.active_at, now - timeout) + timeout)
+
+
+def idle(router: Router, now: float) -> None:
+    """The idle time-out is over, or was when it was set: stop a server that nobody would miss."""
+    if router.upstream.state is not State.READY:
+        return
+    rest_at(router, now)
+    if router.timers.due_at((router.number, "idle")) > now:
+        return
+    busy = router.ids.flying or router.quota.ring or router.turns.waiting or router.subscriptions.topics
+    if busy or router.tasks.owner or len(router.questions) or now < router.kept_until:
+        router.timers.set((router.number, "idle"), now + limits.IDLE_AGAIN_SECONDS)
+        return
+    router.emit(Log("info", "upstream-idle", {"upstream": router.number}))
+    stop(router, now)
+
+
+def restart(router: Router, now: float) -> None:
+    """A new generation, planned: what is at the server is answered first, what comes meanwhile waits for the next."""
+    if router.upstream.state is State.READY:
+        router.upstream.enter(State.DRAINING, now)
+        router.timers.set((router.number, "drain"), now + limits.DRAIN_SECONDS)
+        drained(router, now)
+    else:
+        stop(router, now)
+
+
+def drained(router: Router, now: float, *, overdue: bool = False) -> None:
+    """Stop a draining server once it has answered everything, or has had its time."""
+    if router.upstream.state is State.DRAINING and (overdue or not router.quota.in_flight):
+        router.timers.cancel((router.number, "drain"))
+        stop(router, now)
 
 
 def announce(router: Router) -> None:
     """`notifications/initialized` goes up once a generation, as soon as a session has sent it. MCP "Lifecycle"."""
     handshake = router.handshake
-    if router.upstream.state is State.READY and handshake.spoken and not handshake.announced:
+    if router.upstream.open and handshake.spoken and not handshake.announced:
         handshake.announced = True
         router.emit(Forward(router.upstream.process, INITIALIZED))
 
@@ -144,6 +197,7 @@ def _gone(router: Router, cause: str, now: float, *, wanted: bool) -> None:
         upstream.stopped(now)
     else:
         upstream.fail(cause, now)
+        router.changed = router.handshake.known
         router.timers.set((router.number, "rest"), upstream.due)
         fields: dict[str, str | int | float] = {"upstream": router.number, "generation": upstream.generation}
         router.emit(Log("warning", "upstream-died", fields))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mux import limits
 from mux.core import events, fanout, faults, levels, lifecycle, listens, questions, subscriptions
-from mux.core.actions import Acknowledge, Deliver, Dismiss, Drop, Exit, GoAway, Keep, Log, Refuse, Welcome
+from mux.core.actions import Acknowledge, Deliver, Dismiss, Drop, Exit, GoAway, Halted, Keep, Log, Refuse, Welcome
 from mux.core.envelope import (
     Answer,
     Message,
@@ -56,6 +56,7 @@ class Pool:
         self._last_router = 0
         self._drain_until = 0.0
         self._unused = False
+        self._halted: dict[bytes, str] = {}
         self._handlers: dict[type, Callable[..., None]] = {
             events.SessionLine: self._session_line,
             events.ProcessLine: self._process_line,
@@ -68,6 +69,9 @@ class Pool:
             events.ProcessExited: self._process_exited,
             events.ProcessFailed: self._process_failed,
             events.Tick: self._tick,
+            events.Halt: self._halt,
+            events.Permit: self._permit,
+            events.Restart: self._restart,
             events.Shutdown: self._shutdown,
         }
 
@@ -97,6 +101,11 @@ class Pool:
     def _session_opened(self, event: events.SessionOpened, now: float) -> None:
         if self.draining:
             self.emit(Refuse(event.session, "draining", limits.DRAIN_RETRY_MS))
+            return
+        if not event.resumed:
+            self._halted.pop(event.base_key, None)
+        elif event.base_key in self._halted:
+            self.emit(Halted(event.session, self._halted[event.base_key]))
             return
         self.sessions[event.session] = Session(event, now)
         self.timers.cancel("exit")
@@ -332,6 +341,10 @@ class Pool:
                     lifecycle.overdue(by_number[number], now)
                 case (int(number), "rest") if number in by_number:
                     lifecycle.rested(by_number[number], now)
+                case (int(number), "idle") if number in by_number:
+                    lifecycle.idle(by_number[number], now)
+                case (int(number), "drain") if number in by_number:
+                    lifecycle.drained(by_number[number], now, overdue=True)
                 case (int(number), "turn") if number in by_number:
                     by_number[number].pump(now)
                 case (int(number), "survey", questions.Survey() as survey) if number in by_number:
@@ -349,6 +362,23 @@ class Pool:
         if self._unused and not self.routers:
             self.emit(Exit())
             self.timers.set("exit", now + max(self.grace, limits.EXIT_AGAIN_SECONDS))
+
+    def _halt(self, event: events.Halt, now: float) -> None:
+        """Stop for good: told to live sessions, forgotten when a new one asks for the same server."""
+        for router in list(self.routers.values()):
+            if event.upstream in (None, router.number):
+                self._halted[router.lanes.key] = event.reason
+                for session in (*router.sessions.values(), *router.guests.values()):
+                    self.emit(Halted(session.id, event.reason))
+                lifecycle.stop(router, now)
+
+    def _permit(self, _event: events.Permit, _now: float) -> None:
+        self._halted.clear()
+
+    def _restart(self, event: events.Restart, now: float) -> None:
+        for router in self.routers.values():
+            if router.number == event.upstream:
+                lifecycle.restart(router, now)
 
     def _shutdown(self, _event: events.Shutdown, now: float) -> None:
         if self.draining:

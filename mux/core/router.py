@@ -55,6 +55,7 @@ class Router:
 
     emit: takes each action, in order. entropy(n): a random integer in [0, n). allocate: a fresh process number.
     guests: sessions that only asked for its era so far. kept_until: open state of its clients needs this very process.
+    active_at: when a host last said anything. changed: its lists may differ from what the hosts have seen.
     """
 
     def __init__(
@@ -95,6 +96,9 @@ class Router:
         self.dropped = 0
         self.grace = 0.0
         self.kept_until = 0.0
+        self.active_at = 0.0
+        self.idle_timeout: float | None = None
+        self.changed = False
 
     def first_id(self) -> int:
         """Where ids of a generation start: at random, so that an answer to the generation before matches nothing."""
@@ -108,6 +112,8 @@ class Router:
         session.router = self
         self.sessions[session.id] = session
         self.grace = max(self.grace, session.grace)
+        if session.idle_timeout is not None:
+            self.idle_timeout = session.idle_timeout
 
     def invite(self, session: Session) -> None:
         """The session asks this server for its era."""
@@ -144,6 +150,7 @@ class Router:
 
     def host(self, session: Session, seq: int, message: Message, now: float) -> None:
         """One message of a host."""
+        self.active_at = now
         if isinstance(message, Request):
             special = (_MODERN if self.era is Era.MODERN else _LEGACY).get(message.method)
             if special is None:
@@ -301,7 +308,7 @@ class Router:
         self.emit(Acknowledge(session.id, seq))
 
     def _pass_up(self, message: Notification) -> None:
-        if self.upstream.state is State.READY:
+        if self.upstream.open:
             self.emit(Forward(self.upstream.process, message.line + b"\n"))
         elif self.upstream.running:
             self.early.append(message.line + b"\n")
@@ -367,6 +374,8 @@ class Router:
             self.kept_until = now + limits.OPEN_STATE_SECONDS
         if self.quota.ring or self.turns.waiting:
             self.pump(now)
+        if self.upstream.state is State.DRAINING:
+            lifecycle.drained(self, now)
 
     def _own_answer(self, answer: Answer, now: float) -> None:
         """An answer to a request of ours; anything else matches nothing and is dropped."""
@@ -381,12 +390,12 @@ class Router:
 
     def send_up(self, line: bytes) -> None:
         """A line for the server, dropped when none is ready."""
-        if self.upstream.state is State.READY:
+        if self.upstream.open:
             self.emit(Forward(self.upstream.process, line))
 
     def request_up(self, method: bytes, params: bytes, watch: Watch | None = None) -> bool:
         """A request of ours; False, and nothing sent, when the server is not ready."""
-        if self.upstream.state is not State.READY:
+        if not self.upstream.open:
             return False
         uid = self.ids.allocate()
         self.internal[uid] = watch

@@ -99,10 +99,10 @@ class Session:
         "guest_of",
         "held",
         "id",
+        "idle_timeout",
         "in_flight",
         "opened_at",
         "router",
-        "shared",
         "spec",
         "state",
         "waiting",
@@ -113,7 +113,7 @@ class Session:
         self.base_key = opened.base_key
         self.spec: LaunchSpec = opened.spec
         self.grace = opened.grace
-        self.shared = opened.shared
+        self.idle_timeout = opened.idle_timeout
         self.opened_at = now
         self.state = State.OPEN
         self.router: Router | None = None

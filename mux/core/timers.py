@@ -39,6 +39,10 @@ class Timers:
             heapq.heappop(heap)
         return None
 
+    def due_at(self, name: Hashable) -> float:
+        """When `name` falls due; never, if it is not set."""
+        return self._when.get(name, (float("inf"), 0))[0]
+
     def due(self, now: float) -> list[Hashable]:
         """Take out and return every name whose deadline has come, earliest first."""
         names: list[Hashable] = []

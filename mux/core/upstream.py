@@ -1,6 +1,6 @@
 """The life of one MCP server: every state and transition, back-off and breaker. It decides when; the router, what.
 
-STOPPED ─need─> STARTING ─runs─> OPENING ─handshake─> READY ─stop─> STOPPING ─exit─> STOPPED
+STOPPED ─need─> STARTING ─runs─> OPENING ─handshake─> READY (─restart─> DRAINING) ─stop─> STOPPING ─exit─> STOPPED
                    └───────── exit ─────────┴───────────┴──> BACKOFF ─due─> STOPPED, or FAILED ─cooled off─> STOPPED
 """
 
@@ -19,6 +19,7 @@ class State(Enum):
     STARTING = "starting"
     OPENING = "initializing"
     READY = "ready"
+    DRAINING = "draining"
     STOPPING = "stopping"
     BACKOFF = "backoff"
     FAILED = "failed"
@@ -28,13 +29,14 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.STOPPED: frozenset({State.STARTING}),
     State.STARTING: frozenset({State.OPENING, State.STOPPING, State.BACKOFF, State.FAILED}),
     State.OPENING: frozenset({State.READY, State.STOPPING, State.BACKOFF, State.FAILED}),
-    State.READY: frozenset({State.STOPPING, State.BACKOFF, State.FAILED}),
+    State.READY: frozenset({State.DRAINING, State.STOPPING, State.BACKOFF, State.FAILED}),
+    State.DRAINING: frozenset({State.STOPPING, State.BACKOFF, State.FAILED}),
     State.STOPPING: frozenset({State.STOPPED}),
     State.BACKOFF: frozenset({State.STOPPED}),
     State.FAILED: frozenset({State.STOPPED}),
 }
 
-RUNNING = frozenset({State.STARTING, State.OPENING, State.READY})
+RUNNING = frozenset({State.STARTING, State.OPENING, State.READY, State.DRAINING})
 
 
 class Upstream:
@@ -56,6 +58,11 @@ class Upstream:
     def running(self) -> bool:
         """Whether a process exists that is not on its way out."""
         return self.state in RUNNING
+
+    @property
+    def open(self) -> bool:
+        """Whether the process takes messages; new requests go up only when it is READY."""
+        return self.state in (State.READY, State.DRAINING)
 
     def enter(self, state: State, now: float) -> None:
         """Change the state. A transition that the table lacks is a defect of the caller: raises RuntimeError."""
