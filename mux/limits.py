@@ -117,9 +117,6 @@ BREAKER_COOL_OFF_SECONDS = 30.0
 EXIT_AGAIN_SECONDS = 1.0
 """An exit that a connection cancelled is tried again after this, if no session came of it."""
 
-DRAIN_RETRY_MS = 100
-"""What a draining backend tells a new session to wait, milliseconds."""
-
 REMEMBERED_KEYS = 1024
 """Base keys whose era and habits are remembered; beyond it the oldest unused one is forgotten."""
 
