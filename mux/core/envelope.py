@@ -74,6 +74,7 @@ class _WithMeta(msgspec.Struct, gc=False):
 
 _peek = msgspec.json.Decoder(_Peek).decode
 _token = msgspec.json.Decoder(_WithMeta).decode
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NAMES = (b"jsonrpc", b"id", b"method", b"params", b"result", b"error")
 
 # `{"jsonrpc":"2.0","id":,"method":"","params":}`: a line with all these members is at least as long as their values and
@@ -108,7 +109,7 @@ def read_host(line: bytes) -> Message:
             return harmful
     try:
         peek = _peek(line)
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         return _read_slowly(line)
     id_, method = peek.id, peek.method
     if id_ is UNSET or method is UNSET or peek.jsonrpc is UNSET:
@@ -183,7 +184,7 @@ def find_token(message: Request | Notification) -> Span | None:
     if b"\\u" not in line and line.count(b'"_meta"') == 1 and line.count(b'"progressToken"') == 1:
         try:
             token = _token(message.params)
-        except (msgspec.DecodeError, RecursionError):
+        except _UNREADABLE:
             return scan.find(line, b"params", b"_meta", b"progressToken")
         if token.meta is UNSET or token.meta.token is UNSET:
             return None
@@ -257,7 +258,7 @@ def _harmful(line: bytes) -> Rejected | None:
 def _is_json(line: bytes) -> bool:
     try:
         _peek(line)
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         return _judge(line) is None
     return True
 
@@ -277,7 +278,7 @@ def _read_slowly(line: bytes) -> Message:
     """As the readers, by scanning: for layouts that they do not know."""
     try:
         _peek(line)
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         rejected = _judge(line)
         if rejected is not None:
             return rejected

@@ -235,6 +235,25 @@ def test_no_bytes_make_a_reader_raise(line: bytes) -> None:
     id_of_oversize(line)
 
 
+@pytest.mark.parametrize("wrong", [b"\xff", b"\xed\xa0\x80", b"\\ud800", b"\xc3", b"NaN", b"\\", b'"', b"\x00"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"jsonrpc":"2.0","id":1,"method":"x/y","params":{"_meta":{"progressToken":1}}}',
+        b'{"method":"notifications/x","jsonrpc":"2.0","params":[]}',
+        b'{"result":{"a":"b"},"jsonrpc":"2.0","id":12345}',
+        b'{"jsonrpc":"2.0","id":12345,"error":{"code":1}}',
+    ],
+)
+def test_no_byte_at_any_place_makes_a_reader_raise(line: bytes, wrong: bytes) -> None:
+    for at in range(len(line) + 1):
+        for forged in (line[:at] + wrong + line[at:], line[:at] + wrong + line[at + 1 :]):
+            read_host(forged)
+            message = read_server(forged)
+            if isinstance(message, Request | Notification):
+                find_token(message)
+
+
 # --- what is refused --------------------------------------------------------------------------
 
 DEEP = 100_000
