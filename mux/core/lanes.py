@@ -31,7 +31,7 @@ VERSION = (b"_meta", b"io.modelcontextprotocol/protocolVersion")
 CLIENT = (b"_meta", b"io.modelcontextprotocol/clientInfo")
 DISCOVER = "server/discover"
 
-MODERN_ERRORS = range(-32022, -32019)
+MODERN_ERRORS = frozenset({b"-32020", b"-32021", b"-32022"})
 """Errors that only a modern server gives to a discover. MCP 2026-07-28, "Error codes"."""
 
 FIRST_MODERN = "2026-07-28"
@@ -294,15 +294,13 @@ def _is_modern_refusal(answer: Answer) -> bool:
         supported = find(answer.line, b"error", b"data", b"supported")
     except Malformed:
         return False
-    if code is None or not answer.line[slice(*code)].lstrip(b"-").isdigit():
-        return False
-    if int(answer.line[slice(*code)]) not in MODERN_ERRORS:
+    if code is None or answer.line[slice(*code)] not in MODERN_ERRORS:
         return False
     if supported is None:
         return True
     try:
         versions = msgspec.json.decode(answer.line[slice(*supported)], type=list[str])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return True
     return any(version >= FIRST_MODERN for version in versions)
 
@@ -330,6 +328,6 @@ def _read_modern_client(session: Session, request: Request) -> None:
     try:
         span = find_in(request, *CLIENT)
         known = msgspec.json.decode(request.line[slice(*span)], type=_Client) if span else _Client()
-    except (Malformed, msgspec.DecodeError):
+    except (Malformed, msgspec.DecodeError, RecursionError):
         return
     session.client = (known.name, known.version)

@@ -89,18 +89,30 @@ def list_(router: Router, session: Session, seq: int, request: Request, now: flo
         span = _named_in_result(answer.line, b"tasks") if answer is not None else None
         if answer is None or span is None:
             return []
+        try:
+            listed = scan.elements(answer.line, span[0])
+        except Malformed:  # no list of tasks: the server's own sloppiness
+            return []
         shown: list[bytes] = []
         hidden = False
-        for start, end in scan.elements(answer.line, span[0]):
-            at = scan.find(answer.line, b"taskId", at=start)
-            owner = router.tasks.owner.get(answer.line[slice(*at)]) if at else None
-            if owner is None or owner is session:
+        for start, end in listed:
+            if _is_shown(router, session, answer.line, start):
                 shown.append(answer.line[start:end])
             else:
                 hidden = True
         return [(span, b"[%b]" % b",".join(shown))] if hidden else []
 
     router.call(session, seq, request, now, watch=answered)
+
+
+def _is_shown(router: Router, session: Session, line: bytes, at: int) -> bool:
+    """Whether the task at `at` of a list is not another live session's. One with two ids is nobody's."""
+    try:
+        span = scan.find(line, b"taskId", at=at)
+    except Malformed:
+        return False
+    owner = router.tasks.owner.get(line[slice(*span)]) if span else None
+    return owner is None or owner is session
 
 
 def related(router: Router, message: Request | Notification) -> Session | None:
