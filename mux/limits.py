@@ -64,8 +64,15 @@ HELLO_BYTES = 1 * MIB
 HELLO_SECONDS = 5.0
 """Largest HELLO and how long its sender may take. Linux allows 2 MiB of argv and environment in all."""
 
-FRAME_BYTES = MESSAGE_BYTES + MIB
-"""Largest frame payload on the wire between shim and backend, bytes."""
+MESSAGE_BYTES_CEILING = 1024 * MIB
+FRAME_BYTES = MESSAGE_BYTES_CEILING + MIB
+"""The most that MESSAGE_BYTES can be set to, and the largest frame payload between shim and backend, bytes.
+
+The two may be set differently: the wire carries whatever either may be allowed, and each applies its own limit.
+"""
+
+SESSIONS = 1 << 20
+"""Sessions of one backend; without a choice the number of open files is the limit."""
 
 # --- life ---------------------------------------------------------------------------------
 
@@ -163,6 +170,9 @@ RECONNECT_CEILING_SECONDS = 5.0
 READ_BYTES = 256 * KIB
 """One read of a pipe or socket, bytes."""
 
+SMALL_READ_BYTES = 32 * KIB
+"""A shim's read while little comes, bytes: what malloc serves without a trip to the kernel. After a full one: READ_BYTES."""
+
 # --- logs ---------------------------------------------------------------------------------
 
 LOG_BYTES = 10 * MIB
@@ -216,3 +226,28 @@ EXITED_STDERR_FILES = 16
 
 RECORD_BYTES = MIB
 """A longer record of the predecessor is not ours, bytes; a thousand processes take 40 KiB."""
+
+# --- what a user can change ---------------------------------------------------------------
+
+CONFIGURABLE: dict[str, tuple[float, float]] = {
+    "message_bytes": (256 * KIB, MESSAGE_BYTES_CEILING),
+    "kept_bytes": (KIB, 256 * MIB),
+    "kept_lines": (1, 1 << 20),
+    "session_in_flight": (1, 1 << 20),
+    "upstream_in_flight": (1, 1 << 20),
+    "session_waiting": (1, 1 << 24),
+    "host_queue_bytes": (64 * KIB, MESSAGE_BYTES_CEILING),
+    "host_slow_bytes": (64 * KIB, MESSAGE_BYTES_CEILING),
+    "host_slow_seconds": (0.1, 86_400.0),
+    "hello_bytes": (16 * KIB, 64 * MIB),
+    "hello_seconds": (0.1, 60.0),
+    "sessions": (1, 1 << 20),
+}
+"""Name in `[limits]` → the least and the most. Whoever uses one reads it as `limits.NAME`, never by its own name."""
+
+
+def configure(values: dict[str, int | float]) -> None:
+    """Set limits of this process, checked values by their names in CONFIGURABLE. Once, before anything is served."""
+    for name, value in values.items():
+        globals()[name.upper()] = value
+    globals()["JOURNAL_BYTES"] = globals()["MESSAGE_BYTES"] + 256 * KIB
