@@ -171,7 +171,7 @@ READ_BYTES = 256 * KIB
 """One read of a pipe or socket, bytes."""
 
 SMALL_READ_BYTES = 32 * KIB
-"""A shim's read while little comes, bytes: what malloc serves without a trip to the kernel. After a full one: READ_BYTES."""
+"""A shim's read while little comes, bytes: malloc serves it without the kernel. After a full one: READ_BYTES."""
 
 # --- logs ---------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import os
 from select import POLLIN, poll
 from time import monotonic
 
-from mux.errors import AttachTimeout, Denied, NoBackend, RendezvousError, StartFailed, WireError
+from mux.errors import AttachTimeout, Denied, NoBackend, RendezvousError, WireError
 from mux.limits import (
     ATTACH_DRAINING_SECONDS,
     ATTACH_EMPTY_SECONDS,
@@ -19,9 +19,7 @@ from mux.limits import (
     HELLO_BYTES,
     READ_BYTES,
 )
-from mux.rendezvous import failure, peer, spawn
-from mux.rendezvous.listener import listen
-from mux.rendezvous.lock import try_lock
+from mux.rendezvous import peer
 from mux.rendezvous.paths import unusable
 from mux.rendezvous.sockets import unix_stream
 from mux.wire.frames import (
@@ -41,13 +39,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from mux.rendezvous.birth import Birth, Start
     from mux.rendezvous.paths import Place
     from mux.rendezvous.sockets import Socket
 
     Wait = Callable[[Sequence[int], float], Collection[int]]
-    Start = Callable[[Place, int, int], int]
-
-_DIED = "the backend ended while it was starting, without a word"
 
 
 class Attached:
@@ -83,7 +79,7 @@ def attach(
     hello: bytes,
     *,
     not_before: float = 0.0,
-    start: Start = spawn.start,
+    start: Start | None = None,
     wait: Wait = wait_readable,
 ) -> Attached:
     """Join the first live backend of `places`; if there is none, start one in `places[0]`.
@@ -116,7 +112,7 @@ def connect(places: Sequence[Place], hello: bytes) -> Attached:
         if sock is not None:
             patience = _Patience()
             patience.somebody()
-            loop = _Loop(places, hello, float("inf"), spawn.start, wait_readable)
+            loop = _Loop(places, hello, float("inf"), None, wait_readable)
             answer = loop.introduce(sock, place, patience)
             if isinstance(answer, Attached):
                 return answer
@@ -154,42 +150,20 @@ class _Patience:
         return min(max(jittered, least), self.left)
 
 
-class _Birth:
-    """A backend that this process has started: the read end of its status pipe, and what it said there."""
-
-    __slots__ = ("_said", "fd", "place")
-
-    def __init__(self, fd: int, place: Place) -> None:
-        self.fd = fd
-        self.place = place
-        self._said = b""
-
-    def hear(self) -> str | None:
-        """Read what is there. None: not all is said. "": it serves. Else the reason why it does not."""
-        data = os.read(self.fd, 4096)
-        if data:
-            self._said += data
-            return None
-        if self._said == b"ok":
-            return ""
-        return self._said.decode(errors="replace") or _DIED
-
-    def close(self) -> None:
-        os.close(self.fd)
-
-
 class _Loop:
     """One call of `attach`."""
 
     __slots__ = ("_birth", "_deaths", "_hello", "_not_before", "_places", "_start", "_wait")
 
-    def __init__(self, places: Sequence[Place], hello: bytes, not_before: float, start: Start, wait: Wait) -> None:
+    def __init__(
+        self, places: Sequence[Place], hello: bytes, not_before: float, start: Start | None, wait: Wait
+    ) -> None:
         self._places = places
         self._hello = hello
         self._not_before = not_before
         self._start = start
         self._wait = wait
-        self._birth: _Birth | None = None
+        self._birth: Birth | None = None
         self._deaths = 0
 
     def run(self) -> Attached:
@@ -209,7 +183,7 @@ class _Loop:
                     answer = self.introduce(*found, patience)
                     if isinstance(answer, Attached):
                         if self._birth is not None:
-                            self._serves(self._birth)
+                            self._birth.serves()
                         return answer
                     least = answer
             if not patience.left:
@@ -293,45 +267,27 @@ class _Loop:
             return False
         if monotonic() < self._not_before:
             return False
-        place = self._places[0]
-        place.prepare()
-        lock = try_lock(place.lock)
-        if lock is None:
-            patience.somebody()
-            return False
-        try:
-            known = failure.read(place.fail)
-            if known is not None and known.holds:
-                raise StartFailed(known.reason)
-            listener = listen(place)
-            try:
-                self._birth = _Birth(self._start(place, lock, listener.fileno()), place)
-            finally:
-                listener.close()
-        finally:
-            os.close(lock)
-        patience.somebody()
-        return True
+        from mux.rendezvous.birth import begin  # a shim that joins does not pay for what starts
 
-    def _heard(self, birth: _Birth) -> None:
+        self._places[0].prepare()
+        self._birth = begin(self._places[0], self._start)
+        patience.somebody()
+        return self._birth is not None
+
+    def _heard(self, birth: Birth) -> None:
         """The status pipe has something. One death without a word is tried again: somebody may have killed it."""
+        from mux.rendezvous.birth import DIED
+
         reason = birth.hear()
         if reason is None:
             return
         if not reason:
-            self._serves(birth)
-            return
+            birth.serves()
         self.close()
-        if reason == _DIED:
+        if reason == DIED:
             self._deaths += 1
-            if self._deaths == 1:
-                return
-        failure.write(birth.place.fail, reason)
-        raise StartFailed(reason)
-
-    def _serves(self, birth: _Birth) -> None:
-        failure.clear(birth.place.fail)
-        self.close()
+        if reason and not (reason == DIED and self._deaths == 1):
+            raise birth.failed(reason)
 
 
 def _usable(place: Place) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import deque
 from select import PIPE_BUF, POLLOUT, poll
 
 from mux.limits import READ_BYTES
@@ -29,7 +28,7 @@ class HostOutput:
 
     def __init__(self, fd: int = 1) -> None:
         self._fd = fd
-        self._queue: deque[memoryview] = deque()
+        self._queue: list[memoryview] = []
         self.queued = 0
         self._poll = poll()
         self._poll.register(fd, POLLOUT)
@@ -64,7 +63,7 @@ class HostOutput:
                 raise HostGone from error
             self.queued -= count
             if count == len(head):
-                queue.popleft()
+                del queue[0]
             else:
                 queue[0] = head[count:]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mux.errors import WireError
-from mux.limits import READ_BYTES
+from mux.limits import READ_BYTES, SMALL_READ_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 class Link:
     """The journal learns from it which frames left whole. `held`: the backend takes no more lines."""
 
-    __slots__ = ("_chunk", "_journal", "_more", "_reader", "_sock", "_written", "fd", "held")
+    __slots__ = ("_chunk", "_journal", "_more", "_reader", "_size", "_sock", "_written", "fd", "held")
 
     def __init__(self, attached: Attached, journal: Journal) -> None:
         self._journal = journal
         self._sock = attached.sock
         self._sock.setblocking(False)
         self._reader = attached.reader
+        self._size = SMALL_READ_BYTES
         self._chunk = b""  # frames on their way, of which _written bytes have left
         self._written = 0
         self._more: Iterator[bytes] | None = None
@@ -67,7 +68,8 @@ class Link:
     def receive(self) -> list[Frame] | None:
         """The whole frames that one read completes; None if the backend is gone, or not one of ours."""
         try:
-            data = self._sock.recv(READ_BYTES)
+            data = self._sock.recv(self._size)
+            self._size = READ_BYTES if len(data) >= SMALL_READ_BYTES else SMALL_READ_BYTES
             return self._reader.feed(data) if data else None
         except BlockingIOError:
             return []

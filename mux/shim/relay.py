@@ -18,6 +18,7 @@ from mux.limits import (
     READ_BYTES,
     RECONNECT_CEILING_SECONDS,
     SHIM_QUEUE_BYTES,
+    SMALL_READ_BYTES,
 )
 from mux.shim.host import HostGone, HostOutput
 from mux.shim.journal import Journal
@@ -57,6 +58,7 @@ class Relay:
         self._interest: dict[int, int] = {}
         self._link: Link | None = None
         self._first = attached
+        self._size = SMALL_READ_BYTES  # of the next read of stdin
         self._session = b""
         self._not_before = 0.0  # no backend is started earlier: GOAWAY and STOPPED say so
         self._ended = False  # the host's input is over
@@ -191,11 +193,12 @@ class Relay:
 
     def _read_host(self) -> None:
         try:
-            data = os.read(STDIN, READ_BYTES)
+            data = os.read(STDIN, self._size)
         except BlockingIOError:
             return
         except OSError:
             data = b""  # a terminal that hung up, a reset socket, a directory: no input will come
+        self._size = READ_BYTES if len(data) >= SMALL_READ_BYTES else SMALL_READ_BYTES
         if data:
             lines, oversize = self._splitter.feed(data)
         else:

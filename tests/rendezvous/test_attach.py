@@ -19,7 +19,7 @@ import pytest
 from mux.errors import AttachTimeout, Denied, NoBackend, RendezvousError, StartFailed
 from mux.limits import HELLO_BYTES
 from mux.rendezvous import attach as attaching
-from mux.rendezvous import failure, peer
+from mux.rendezvous import birth, failure, peer
 from mux.rendezvous.attach import attach, connect
 from mux.rendezvous.lock import try_lock
 from mux.rendezvous.paths import Place
@@ -305,7 +305,7 @@ def test_nothing_is_said_to_another_user_s_listener(place: Place, monkeypatch: p
 def test_a_full_backlog_means_busy_and_the_lock_is_not_tried(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attaching, "ATTACH_EMPTY_SECONDS", 0.1)
     monkeypatch.setattr(attaching, "ATTACH_SECONDS", 0.3)
-    monkeypatch.setattr(attaching, "try_lock", lambda _: pytest.fail("the lock was tried"))
+    monkeypatch.setattr(birth, "try_lock", lambda _: pytest.fail("the lock was tried"))
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(place.socket)
         listener.listen(0)

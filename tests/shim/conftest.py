@@ -4,10 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -38,14 +37,27 @@ class Bench:
             self._backend = Backend(self.socket)
         return self._backend
 
-    def shim(self, *arguments: str, environment: dict[str, str] | None = None, **how: Any) -> subprocess.Popen[bytes]:
+    def shim(
+        self,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        stdin: int | None = subprocess.PIPE,
+        stdout: int = subprocess.PIPE,
+        cwd: str | Path | None = None,
+        umask: int = -1,
+        preexec_fn: Callable[[], object] | None = None,
+    ) -> subprocess.Popen[bytes]:
         """`mux-shim ARGUMENTS`, by default in front of a server that would only say that it was run."""
-        how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0} | how
-        process: subprocess.Popen[bytes] = subprocess.Popen(
+        process = subprocess.Popen(
             [SHIM, "--socket", str(self.socket), *(arguments or ("/bin/echo", "run directly"))],
             env={**self.environment, **(environment or {})},
-            text=False,
-            **how,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            cwd=cwd,
+            umask=umask,
+            preexec_fn=preexec_fn,
         )
         self.shims.append(process)
         return process
