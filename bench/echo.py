@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 
-READ_BYTES = 256 * 1024
+READ_BYTES = 64 * 1024
 
 INITIALIZE = (
     b'{"jsonrpc": "2.0", "id": %s, "result": {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, '
