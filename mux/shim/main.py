@@ -53,6 +53,7 @@ INSIDE = b"MUX_INSIDE"
 
 def main() -> int:
     """Entry point; the exit code. Does not return where the server takes the process over."""
+    interrupt = _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # before all else: no signal leaves a traceback
     try:
         options, command = parse(sys.argv[1:])
         if options is None:
@@ -65,7 +66,7 @@ def main() -> int:
         options.setdefault(name, value)
     if sys.platform == "win32":
         return _run_beside(command)
-    interrupt = _prepare_process()
+    _open_standard_descriptors()
     try:
         session = _Session(options, command)
         attached = session.attach(b"", 0.0, None)
@@ -147,12 +148,11 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _prepare_process() -> object:
-    """Descriptors 0-2 exist, SIGINT ends us without a traceback. Returns what the host wanted SIGINT to do."""
+def _open_standard_descriptors() -> None:
+    """Those of 0, 1 and 2 that the host has closed, on /dev/null: a socket of ours must never be taken for one."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(fd, True)
     os.close(fd)
-    return _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 
 class _Session:

@@ -57,7 +57,7 @@ class Bench:
             bufsize=0,
             cwd=cwd,
             umask=umask,
-            preexec_fn=preexec_fn,
+            preexec_fn=preexec_fn,  # noqa: PLW1509 - no test calls this with threads of its own running
         )
         self.shims.append(process)
         return process
