@@ -188,6 +188,19 @@ STDERR_TAIL_BYTES = 4 * KIB
 CONTROL_SECONDS = 5.0
 """How long `mux status` waits for a backend's answer."""
 
+CONFIG_BYTES = 64 * MIB
+CONFIG_DEPTH = 200
+"""Largest configuration file of a host that `mux install` edits, bytes, and its deepest nesting, levels.
+
+Some hosts keep their history in it: tens of megabytes are seen, more than ten levels are not."""
+
+CONFIG_BACKUPS = 10
+"""Backups kept of each configuration file, the newest."""
+
+DIFF_CONTEXT_LINES = 3
+DIFF_LINE_CHARACTERS = 300
+"""Unchanged lines around a change, as `diff -u` has them; of a longer line only what is around the change is shown."""
+
 DEMO_SESSIONS = 26
 """Sessions of `mux demo`: the number of copies in the report that this program answers."""
 
