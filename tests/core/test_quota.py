@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from collections import Counter, deque
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mux import limits
+from mux.core import quota as module
+from mux.core.quota import Quota
+from mux.core.session import Call, Session
+from tests.core.sessions import call, session
+
+
+@pytest.mark.parametrize(
+    ("taken", "admitted"), [(0, True), (limits.SESSION_IN_FLIGHT - 1, True), (limits.SESSION_IN_FLIGHT, False)]
+)
+def test_a_session_has_so_many_requests_at_the_server(taken: int, *, admitted: bool) -> None:
+    quota, owner = Quota(), session()
+    for _ in range(taken):
+        quota.take(owner)
+    assert quota.admits(owner) is admitted
+    assert quota.admits(session(2))
+    quota.wait(call(owner))
+    assert (quota.next() is not None) is admitted
+
+
+@pytest.mark.parametrize(
+    ("taken", "admitted"), [(limits.UPSTREAM_IN_FLIGHT - 1, True), (limits.UPSTREAM_IN_FLIGHT, False)]
+)
+def test_all_sessions_together_have_so_many(taken: int, *, admitted: bool) -> None:
+    quota = Quota()
+    owners = [session(number) for number in range(taken // 32 + 1)]
+    for number in range(taken):
+        quota.take(owners[number // 32])
+    late = session(999)
+    assert quota.admits(late) is admitted
+    quota.wait(call(late))
+    assert (quota.next() is not None) is admitted
+    quota.release(owners[0])
+    assert quota.in_flight == taken - 1
+    assert owners[0].in_flight == 31
+
+
+def test_who_waits_is_not_overtaken_by_the_sessions_own_next_request() -> None:
+    quota, owner = Quota(), session()
+    quota.wait(call(owner))
+    assert not quota.admits(owner)
+
+
+@pytest.mark.parametrize("size", [limits.SESSION_WAITING - 1, limits.SESSION_WAITING])
+def test_a_full_queue_takes_no_more_but_what_goes_first(size: int) -> None:
+    quota, owner = Quota(), session()
+    request = call(owner)
+    owner.waiting = deque([request] * size)
+    quota.ring.append(owner)
+    assert quota.wait(call(owner)) is (size < limits.SESSION_WAITING)
+    again = call(owner)
+    assert quota.wait(again, first=True)
+    assert quota.next() is again
+
+
+def test_first_goes_before_the_sessions_others() -> None:
+    quota, owner = Quota(), session()
+    one, two, again = call(owner), call(owner), call(owner)
+    assert all([quota.wait(one), quota.wait(two), quota.wait(again, first=True)])
+    assert [quota.next(), quota.next(), quota.next(), quota.next()] == [again, one, two, None]
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=6), st.integers(1, 3), st.integers(1, 8))
+def test_the_sessions_take_turns_and_each_keeps_its_order(counts: list[int], per_session: int, in_all: int) -> None:
+    """Each round gives every session that waits one request, whatever the others have queued; answers come at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SESSION_IN_FLIGHT", per_session)
+        patch.setattr(module, "UPSTREAM_IN_FLIGHT", in_all)
+        quota = Quota()
+        owners = [session(number) for number in range(len(counts))]
+        queued = {owner.id: [call(owner) for _ in range(count)] for owner, count in zip(owners, counts, strict=True)}
+        for owner in owners:
+            for request in queued[owner.id]:
+                assert quota.wait(request)
+        sent: list[Call] = []
+        flying: deque[Call] = deque()
+        while quota.ring:
+            while (ready := quota.next()) is not None:
+                quota.take(ready.session)
+                flying.append(ready)
+                sent.append(ready)
+                assert ready.session.in_flight <= per_session
+                assert quota.in_flight <= in_all
+            done = flying.popleft()
+            quota.release(done.session)
+        assert Counter(request.session.id for request in sent) == Counter(
+            {number: count for number, count in enumerate(counts) if count}
+        )
+        for owner in owners:
+            assert [request for request in sent if request.session is owner] == queued[owner.id]
+        if per_session >= in_all:
+            order = [number for rank in range(max(counts)) for number, count in enumerate(counts) if count > rank]
+            assert [request.session.id for request in sent] == order
+
+
+def test_a_session_at_its_limit_does_not_hold_the_others_up() -> None:
+    quota, full, free = Quota(), session(1), session(2)
+    for _ in range(limits.SESSION_IN_FLIGHT):
+        quota.take(full)
+    held, wanted = call(full), call(free)
+    quota.wait(held)
+    quota.wait(wanted)
+    assert quota.next() is wanted
+    assert quota.next() is None
+    quota.release(full)
+    assert quota.next() is held
+
+
+def test_a_request_that_is_withdrawn_is_not_sent() -> None:
+    quota, owner = Quota(), session()
+    one, two = call(owner), call(owner)
+    quota.wait(one)
+    quota.wait(two)
+    quota.withdraw(one)
+    assert list(quota.ring) == [owner]
+    quota.withdraw(two)
+    assert not quota.ring
+    assert quota.next() is None
+
+
+def test_a_session_that_is_cleared_waits_for_nothing() -> None:
+    quota = Quota()
+    owners: list[Session] = [session(1), session(2)]
+    calls = [call(owner) for owner in owners for _ in range(2)]
+    for request in calls:
+        quota.wait(request)
+    assert quota.clear(owners[0]) == calls[:2]
+    assert quota.clear(owners[0]) == []
+    assert list(quota.ring) == [owners[1]]
