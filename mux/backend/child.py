@@ -7,6 +7,7 @@ the group hits only what descends from our child.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ from subprocess import Popen
 from typing import cast
 
 import anyio
+import msgspec
 
 from mux.backend import logs, reap
 from mux.backend.exits import exit_watch
@@ -46,11 +48,14 @@ class Child:
         self._turn = anyio.Event()
         self._leader_gone = anyio.Event()
         self._tree: set[reap.Identity] = set()
+        self._mark = secrets.token_hex(8)
 
     async def run(self, started: Callable[[], None]) -> None:
         """The whole life; `started` is called between the spawn and ProcessStarted. Raises nothing but cancellation."""
         try:
-            server = await launch(self.spec)
+            mark = reap.MARK + b"=" + self._mark.encode()
+            environment = (*self.spec.environment, mark)
+            server = await launch(msgspec.structs.replace(self.spec, environment=environment))
         except LaunchFailed as error:
             self._dispatch(ProcessFailed(self.process, str(error)))
             return
@@ -88,24 +93,23 @@ class Child:
         return not row or row.identity != self.identity
 
     def look(self, rows: reap.Table | None = None) -> None:
-        """Remember what descends from the server now.
-
-        A descendant that has left the group is found only while its parents live.
-        """
+        """Remember what descends from the server now: one that drops its environment is found only by its parents."""
         if self.identity is not None:
             rows = reap.table() if rows is None else rows
-            self._tree |= reap.descendants(self.identity.pid, rows) | reap.members(self.identity.pid, rows)
+            leader, started = self.identity
+            self._tree |= reap.descendants(leader, rows) | reap.members(leader, rows)
+            self._tree |= reap.marked(self._mark, rows, started)
             self._tree.discard(self.identity)
             self._tree = reap.living(self._tree)
 
     def record(self) -> UpstreamRecord | None:
         """The server's entry in NAME.json, once it runs."""
-        return self.identity and UpstreamRecord(self.identity, tuple(sorted(self._tree)))
+        return self.identity and UpstreamRecord(self.identity, self._mark, tuple(sorted(self._tree)))
 
     async def _serve(self, server: Popen[bytes], started: Callable[[], None]) -> None:
         """From running streams to the end of the tree and of the output."""
         lines = LineBuffer(MESSAGE_BYTES, OVERSIZE_EDGE_BYTES)
-        output = _Reader(lambda data: self._lines(lines.feed(data)))
+        output = _Reader(lambda data: self._lines(lines.feed(data)), self.stop)
         errors = _Reader(self.stderr.feed)
         await self._loop.connect_read_pipe(lambda: output, server.stdout)
         await self._loop.connect_read_pipe(lambda: errors, server.stderr)
@@ -165,12 +169,16 @@ class Child:
 
 
 class _Reader(asyncio.Protocol):
-    """One output pipe of a server, read as fast as it writes: it never waits for a host."""
+    """One output pipe of a server, read as fast as it writes: it never waits for a host.
 
-    def __init__(self, feed: Callable[[bytes], object]) -> None:
+    `at_end` is called when the pipe has ended: a server that closed its stdout can answer no more, alive or not.
+    """
+
+    def __init__(self, feed: Callable[[bytes], object], at_end: Callable[[], object] = bool) -> None:
         self.ended = anyio.Event()
         self._transport: asyncio.BaseTransport | None = None
         self._feed = feed
+        self._at_end = at_end
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -180,6 +188,7 @@ class _Reader(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.ended.set()
+        self._at_end()
 
     def abort(self) -> None:
         """Read no more; harmless at the end."""

@@ -133,7 +133,7 @@ def _run(
         _raise_descriptor_limit()
         grace = GRACE_SECONDS if options.grace is None else duration(options.grace, "grace")
         core = Pool(grace=grace, entropy=secrets.randbelow)
-        backend = Backend(place, lock, listener, core=core, resolve=resolve, ready=ready, own_session=log is not None)
+        backend = Backend(place, lock, listener, core=core, resolve=resolve, ready=ready)
         anyio.run(backend.run, backend_options={"use_uvloop": importlib.util.find_spec("uvloop") is not None})
     finally:
         unlink_own(place.socket, own)

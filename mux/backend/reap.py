@@ -1,6 +1,8 @@
 """Processes by pid and start time: who descends from whom, who still lives, and signals that hit nobody else.
 
-A pid alone proves nothing: it is used again. `Identity` adds the start time, which a successor cannot share.
+A pid alone proves nothing: it is used again. `Identity` adds the start time, which a successor cannot share. What has
+left its parents, its group and its session is still known by a mark: a variable that every server is started with, and
+that its descendants inherit.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ import signal
 import sys
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
+
+MARK = b"MUX_UPSTREAM"
+"""The variable; its value is random, new for each server process, and no secret."""
 
 
 class Identity(NamedTuple):
@@ -27,7 +32,6 @@ class Process(NamedTuple):
     identity: Identity
     parent: int
     group: int
-    session: int
     dead: bool
 
 
@@ -46,12 +50,20 @@ if sys.platform == "linux":
         # The command's name, in parentheses, may hold anything: count from the last one.
         fields = data[data.rindex(b")") + 2 :].split(None, 20)
         state, started = fields[0], int(fields[19])
-        return Process(Identity(pid, started), int(fields[1]), int(fields[2]), int(fields[3]), state in b"ZX")
+        return Process(Identity(pid, started), int(fields[1]), int(fields[2]), state in b"ZX")
 
     def table() -> Table:
         """Every process that we can see."""
         rows = (process(int(name)) for name in os.listdir("/proc") if name.isdigit())
         return {row.identity.pid: row for row in rows if row}
+
+    def environment(pid: int) -> bytes:
+        """What `pid` was started with, NAME=VALUE, separated by NUL; nothing if that can not be seen."""
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                return file.read()
+        except OSError:
+            return b""
 
     def boot() -> str:
         """What tells this boot of the machine from all others."""
@@ -68,7 +80,7 @@ else:
             entry = psutil.Process(pid)
             with entry.oneshot():
                 started, dead = int(entry.create_time() * 1e6), entry.status() == psutil.STATUS_ZOMBIE
-                return Process(Identity(pid, started), entry.ppid(), os.getpgid(pid), os.getsid(pid), dead)
+                return Process(Identity(pid, started), entry.ppid(), os.getpgid(pid), dead)
         except (psutil.Error, ProcessLookupError, PermissionError):
             return None
 
@@ -78,6 +90,16 @@ else:
 
         rows = (process(pid) for pid in psutil.pids())
         return {row.identity.pid: row for row in rows if row}
+
+    def environment(pid: int) -> bytes:
+        """What `pid` was started with, NAME=VALUE, separated by NUL; nothing if that can not be seen."""
+        import psutil
+
+        try:
+            found = psutil.Process(pid).environ()
+        except (psutil.Error, OSError):
+            return b""
+        return b"\0".join(os.fsencode(f"{name}={value}") for name, value in found.items())
 
     def boot() -> str:
         """What tells this boot of the machine from all others."""
@@ -104,6 +126,16 @@ def descendants(root: int, rows: Table) -> set[Identity]:
 def members(group: int, rows: Table) -> set[Identity]:
     """The living processes of a process group."""
     return {row.identity for row in rows.values() if row.group == group and not row.dead}
+
+
+def marked(mark: str, rows: Table, since: int) -> set[Identity]:
+    """The living processes that carry `mark`, of those not started before `since`."""
+    entry = MARK + b"=" + mark.encode()
+    return {
+        row.identity
+        for row in rows.values()
+        if row.identity.started >= since and not row.dead and entry in environment(row.identity.pid).split(b"\0")
+    }
 
 
 def living(identities: Iterable[Identity]) -> set[Identity]:

@@ -20,27 +20,27 @@ from mux.limits import RECORD_BYTES
 
 
 class UpstreamRecord(msgspec.Struct, frozen=True):
-    """A server, which leads the process group of its pid, and what descended from it when last looked at."""
+    """A server, the mark that its descendants carry, and those that were there when last looked."""
 
     leader: Identity
+    mark: str
     tree: tuple[Identity, ...] = ()
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A backend. session: the POSIX session that is its servers' alone; 0 if it shares a terminal's with others."""
+    """A backend."""
 
     process: Identity
-    session: int
     boot: str
     version: str
     upstreams: tuple[UpstreamRecord, ...] = ()
 
 
-def describe(*, own_session: bool) -> Record:
-    """The record of this process, with no servers yet. own_session: nobody else runs in its POSIX session."""
+def describe() -> Record:
+    """The record of this process, with no servers yet."""
     me = reap.process(os.getpid())
     assert me is not None
-    return Record(me.identity, me.session if own_session else 0, reap.boot(), __version__)
+    return Record(me.identity, reap.boot(), __version__)
 
 
 def write(path: Path, record: Record) -> None:
@@ -85,11 +85,7 @@ def _contents(path: Path) -> bytes:
 
 
 def reap_leftovers(record: Record) -> int:
-    """Kill what a dead backend's servers left running; returns how many processes.
-
-    Besides the recorded processes: members of a server's group that are in the backend's session and not older than the
-    server. While one of them lives the kernel gives neither number to anybody else.
-    """
+    """Kill what a dead backend's servers left running: recorded, descended or marked. Returns how many processes."""
     if record.boot != reap.boot() or reap.living((record.process,)):
         return 0
     rows = reap.table()
@@ -99,11 +95,7 @@ def reap_leftovers(record: Record) -> int:
         if leader and leader.identity == upstream.leader:
             found |= reap.descendants(leader.identity.pid, rows)
         found.update((upstream.leader, *upstream.tree))
-        found.update(
-            identity
-            for identity in reap.members(upstream.leader.pid, rows)
-            if rows[identity.pid].session == record.session and identity.started >= upstream.leader.started
-        )
+        found |= reap.marked(upstream.mark, rows, upstream.leader.started)
     left = reap.living(found)
     reap.send_all(left, signal.SIGKILL)
     return len(left)

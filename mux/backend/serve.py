@@ -42,12 +42,8 @@ class Backend:
         core: Core,
         resolve: Resolve,
         ready: Callable[[], None],
-        own_session: bool,
     ) -> None:
-        """Take what a holder of the lock has. ready: called once sessions are served.
-
-        own_session: no process but ours and our servers is in our POSIX session.
-        """
+        """Take what a holder of the lock has. ready: called once sessions are served."""
         self._place = place
         self._lock = os.fstat(lock)
         self._socket = inode(place.socket)
@@ -55,7 +51,6 @@ class Backend:
         self._core = core
         self._resolve = resolve
         self._ready = ready
-        self._own_session = own_session
         self._started = time.monotonic()
         self._planned = False
         self._serving = True
@@ -88,7 +83,6 @@ class Backend:
             runtime.dispatch,
             record_path=Path(place.record),
             stderr=logs.StderrFolder(Path(place.socket.removesuffix(".sock"))),
-            own_session=self._own_session,
         )
 
         async def answer_status() -> dict[str, Any]:

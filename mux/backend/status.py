@@ -40,10 +40,11 @@ async def status(runtime: Runtime, socket: str, started: float) -> Json:
 def _upstream(entry: Json, runtime: Runtime, now: float) -> Json:
     child = runtime.upstreams.get(entry["process"])
     started = child.started if child else None
+    argv = [os.fsdecode(word) for word in child.spec.argv] if child else [entry["command"]]
     return {
         "id": entry["upstream"],
         "pid": entry["pid"] or None,
-        "command": entry["command"],
+        "command": argv,
         "cwd": entry["cwd"],
         "state": entry["state"],
         "generation": entry["generation"],

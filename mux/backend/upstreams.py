@@ -27,13 +27,12 @@ class Upstreams:
         *,
         record_path: Path,
         stderr: logs.StderrFolder,
-        own_session: bool,
     ) -> None:
         self._tasks = tasks
         self._dispatch = dispatch
         self._children: dict[int, Child] = {}
         self._record_path = record_path
-        self._record = record.describe(own_session=own_session)
+        self._record = record.describe()
         self._stderr = stderr
         self._all_gone = anyio.Event()
 

@@ -148,7 +148,6 @@ def main() -> None:
         core=StubCore(float(sys.argv[2])),
         resolve=stub_resolve,
         ready=lambda: print("ready", flush=True),
-        own_session=False,
     )
     anyio.run(backend.run, backend_options={"use_uvloop": sys.argv[3] == "uvloop"})
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mux.backend import logs, reap
+from mux.backend import logs
 from mux.backend.child import Child
 from mux.core.events import Event, LaunchSpec, ProcessExited, ProcessFailed, ProcessLine, ProcessStarted
 from mux.limits import MESSAGE_BYTES, OVERSIZE_EDGE_BYTES
@@ -195,18 +194,26 @@ async def test_a_group_that_outlives_its_crashed_leader_is_ended_before_the_exit
         assert not running(pid)
 
 
-async def test_a_grandchild_that_holds_the_output_open_does_not_hold_up_the_exit(directory: Path) -> None:
+@pytest.mark.parametrize("output", ["None", "subprocess.DEVNULL"])
+async def test_a_detached_grandchild_of_a_crashed_server_ends_with_it(directory: Path, output: str) -> None:
     code = (
-        "import subprocess, os\n"
-        "print(subprocess.Popen(['/bin/sleep', '94'], start_new_session=True).pid)\n"
-        "os._exit(0)\n"
+        "import subprocess, os, sys\n"
+        "sys.stdin.readline()\n"
+        f"p = subprocess.Popen(['/bin/sleep', '94'], start_new_session=True, stdout={output}, stderr={output})\n"
+        "print(p.pid)\n"
+        "os._exit(5)\n"
     )
     async with living(python(code), directory) as life:
+        await life.until(ProcessStarted)
+        life.child.write(b"go\n")
         pid = int(await life.line())
-        await life.ended()
-        row = reap.process(pid)
-        if row is not None:
-            reap.send(row.identity, signal.SIGKILL)
+        assert (await life.ended()).status == 5
+        assert not running(pid)
+
+
+async def test_a_server_that_closes_its_output_is_ended(directory: Path) -> None:
+    async with living(spec("/bin/sh", "-c", "exec >&-; sleep 91"), directory) as life:
+        assert (await life.ended()).status == -15
 
 
 async def test_stderr_goes_to_its_log_and_its_last_lines_to_the_exit(directory: Path) -> None:

@@ -24,8 +24,8 @@ def identity(pid: int) -> Identity:
     return row.identity
 
 
-def gone_backend(*upstreams: UpstreamRecord, session: int = 0) -> Record:
-    return Record(Identity(1, 1), session, reap.boot(), "0", upstreams)
+def gone_backend(*upstreams: UpstreamRecord) -> Record:
+    return Record(Identity(1, 1), reap.boot(), "0", upstreams)
 
 
 def test_a_process_is_proven_by_pid_and_start_time(directory: Path) -> None:
@@ -60,8 +60,8 @@ def test_a_command_name_with_parentheses_and_spaces_is_read(directory: Path) -> 
 
 def test_the_record_comes_back_as_it_was_written_and_only_we_may_read_it(directory: Path) -> None:
     path = directory / "r.json"
-    mine = record.describe(own_session=False)
-    full = msgspec.structs.replace(mine, upstreams=(UpstreamRecord(Identity(2, 3), (Identity(4, 5),)),))
+    entry = UpstreamRecord(Identity(2, 3), "mark", (Identity(4, 5),))
+    full = msgspec.structs.replace(record.describe(), upstreams=(entry,))
     record.write(path, full)
     assert record.read(path) == full
     assert path.stat().st_mode & 0o777 == 0o600
@@ -83,30 +83,27 @@ def test_a_record_that_is_no_plain_file_is_not_read(directory: Path) -> None:
     assert record.read(directory / "fifo.json") is None
 
 
-def test_leftovers_are_killed_with_their_group_and_nothing_else_is() -> None:
-    with sleeper(process_group=0) as leader, sleeper(process_group=leader.pid) as member, sleeper() as stranger:
-        tree = UpstreamRecord(identity(leader.pid))
-        assert record.reap_leftovers(gone_backend(tree, session=os.getsid(0))) == 2
-        assert leader.wait() == member.wait() == -signal.SIGKILL
+def test_leftovers_are_killed_also_those_known_by_their_mark_alone_and_nothing_else_is() -> None:
+    ours, others = ({"MUX_UPSTREAM": mark} for mark in ("ours", "others"))
+    with (
+        sleeper() as leader,
+        sleeper(env=ours, start_new_session=True) as detached,
+        sleeper(env=others) as stranger,
+    ):
+        tree = UpstreamRecord(identity(leader.pid), "ours")
+        assert record.reap_leftovers(gone_backend(tree)) == 2
+        assert leader.wait() == detached.wait() == -signal.SIGKILL
         assert stranger.poll() is None
         stranger.kill()
-
-
-def test_a_member_of_the_group_in_a_shared_session_is_not_proven_to_be_ours() -> None:
-    with sleeper(process_group=0) as leader, sleeper(process_group=leader.pid) as member:
-        known = identity(leader.pid)
-        assert record.reap_leftovers(gone_backend(UpstreamRecord(known), session=0)) == 1
-        assert member.poll() is None
-        member.kill()
 
 
 @pytest.mark.parametrize("change", ["started", "boot", "living"])
 def test_nothing_is_killed_on_doubt(change: str) -> None:
     with sleeper(process_group=0) as process:
         known = identity(process.pid)
-        found = gone_backend(UpstreamRecord(known))
+        found = gone_backend(UpstreamRecord(known, "mark"))
         if change == "started":
-            found = gone_backend(UpstreamRecord(Identity(known.pid, known.started + 1)))
+            found = gone_backend(UpstreamRecord(Identity(known.pid, known.started + 1), "mark"))
         elif change == "boot":
             found = msgspec.structs.replace(found, boot="another")
         else:
