@@ -21,7 +21,7 @@ _numbers = count(1)
 @pytest.fixture(scope="session")
 def run_directory() -> Iterator[Path]:
     """A directory whose path is short enough for a socket's, whatever TMPDIR is."""
-    directory = Path(tempfile.mkdtemp(prefix="muxt-", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix=f"muxt-{os.getpid()}-", dir="/tmp"))
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
 

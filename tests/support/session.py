@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 Json = dict[str, Any]
 Stdio = Literal["pipe", "socketpair"]
 
-PATIENCE = 60.0
+PATIENCE = 30.0
 """Upper bound of every wait, seconds; a machine under load may take long, a hanging program takes for ever."""
 
 READ_BYTES = 256 * 1024
