@@ -19,7 +19,7 @@ ALLOWED = {
     "rendezvous": {"rendezvous", "wire", "core"},
     "shim": {"shim", "rendezvous", "wire", "core"},
     "backend": {"backend", "rendezvous", "wire", "core"},
-    "cli": {"cli", "backend", "rendezvous", "wire", "core"},
+    "cli": {"cli", "backend", "shim", "rendezvous", "wire", "core"},  # of the shim: what its command line may say
 }
 """core ← wire ← rendezvous ← shim; core, wire, rendezvous ← backend ← cli."""
 

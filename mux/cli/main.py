@@ -13,10 +13,10 @@ import sys
 from collections.abc import Sequence
 
 from mux import __version__
-from mux.cli import demo, status
+from mux.cli import demo, install, status, uninstall
 from mux.errors import MuxError, UsageError
 
-COMMANDS = (demo, status)
+COMMANDS = (demo, install, status, uninstall)
 """Each has `add_parser`, which sets `run`, a function from the parsed options to the exit code."""
 
 
