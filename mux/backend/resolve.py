@@ -10,10 +10,11 @@ import pwd
 import re
 from collections.abc import Mapping
 
+from mux.backend import sharing
 from mux.core import identity
 from mux.core.environment import INSIDE, prepare, stable_path, untouched, variables, without_links
 from mux.core.events import LaunchSpec, SessionOpened
-from mux.core.identity import Identity
+from mux.core.identity import Identity, Sharing
 from mux.errors import Denied, UsageError
 from mux.limits import DURATION_CEILING_SECONDS, GRACE_SECONDS
 from mux.wire.frames import Hello
@@ -29,8 +30,11 @@ def resolve(session: int, hello: Hello) -> SessionOpened:
     Raises UsageError for a malformed option, or no COMMAND; Denied if the session comes from below the server that it
     would share, which would wait for itself.
     """
-    grace = duration(_option(hello, "grace", str(GRACE_SECONDS)), "grace")
-    wanted = identify(hello)
+    options = _options(hello)
+    grace = duration(options.get("grace", str(GRACE_SECONDS)), "grace")
+    entry = sharing.known(hello.argv)
+    chosen = sharing.choose(options, entry)
+    wanted = identify(hello, chosen)
     key = wanted.base_key().hex().encode()
     above = [outer for outer in variables(hello.environment).get(INSIDE, b"").split(b":") if outer]
     if key in above:
@@ -38,6 +42,7 @@ def resolve(session: int, hello: Hello) -> SessionOpened:
     shared = wanted.scope != identity.SESSION
     if not shared:
         wanted = wanted.salted(os.urandom(_SALT_BYTES))
+    idle = options.get("idle-timeout")
     return SessionOpened(
         session=session,
         base_key=wanted.base_key(),
@@ -52,25 +57,38 @@ def resolve(session: int, hello: Hello) -> SessionOpened:
         grace=grace,
         resumed=bool(hello.session),
         shared=shared,
+        idle_timeout=sharing.idle_timeout(entry) if idle is None else duration(idle, "idle-timeout"),
+        sharing=chosen,
     )
 
 
-def identify(hello: Hello) -> Identity:
-    """What the server of `hello` would be started with, unsalted. Raises UsageError as `resolve` does."""
+def identify(hello: Hello, chosen: Sharing | None = None) -> Identity:
+    """What the server of `hello` would be started with, unsalted. Raises UsageError as `resolve` does.
+
+    chosen: how widely it is shared, where that is known already.
+    """
     if not hello.argv:
         raise UsageError("no command to run")
     if not os.path.isabs(hello.cwd):
         raise UsageError("the working directory is not an absolute path")
     found = variables(hello.environment)
-    scope = _scope(hello)
+    if chosen is None:
+        chosen = sharing.choose(_options(hello), sharing.known(hello.argv))
+    scope = chosen.scope
     entries = without_links(found.get(b"PATH", os.defpath.encode()), os.path.realpath)
     executable, entry = find_command(hello.argv[0], entries, hello.cwd)
     if scope == identity.SESSION:
         cwd, environment = hello.cwd, untouched(found)
     else:
         cwd = _directory(scope, hello, found)
-        path = stable_path(entries, entry)
-        environment = prepare(found, cwd=cwd, session_cwd=hello.cwd, path=path)
+        environment = prepare(
+            found,
+            cwd=cwd,
+            session_cwd=hello.cwd,
+            path=stable_path(entries, entry),
+            ignore=_variables(hello, b"env-ignore"),
+            count=_variables(hello, b"env-count"),
+        )
     return Identity(
         scope=scope,
         argv=hello.argv,
@@ -79,6 +97,7 @@ def identify(hello: Hello) -> Identity:
         environment=environment,
         umask=hello.umask,
         limits=tuple(sorted(hello.limits)),
+        clients=chosen.clients,
     )
 
 
@@ -112,22 +131,18 @@ def git_root(cwd: bytes) -> bytes:
     return at
 
 
-def _scope(hello: Hello) -> str:
-    if any(option.partition(b"=")[0] == b"no-share" for option in hello.options):
-        return identity.SESSION
-    scope = _option(hello, "scope", identity.DIRECTORY)
-    if scope not in identity.SCOPES:
-        raise UsageError(f"scope: {scope!r} is none of {', '.join(identity.SCOPES)}")
-    return scope
+def _options(hello: Hello) -> dict[str, str]:
+    """The last value of each option. The shim alone reads MUX_* and files, and forgives what is malformed there."""
+    found: dict[str, str] = {}
+    for option in hello.options:
+        name, _, value = option.partition(b"=")
+        found[name.decode(errors="replace")] = value.decode(errors="replace")
+    return found
 
 
-def _option(hello: Hello, name: str, default: str) -> str:
-    """The last value that the shim sent. The shim alone reads MUX_*, and forgives what is malformed there."""
-    for option in reversed(hello.options):
-        key, _, value = option.partition(b"=")
-        if key == name.encode():
-            return value.decode(errors="replace")
-    return default
+def _variables(hello: Hello, name: bytes) -> list[bytes]:
+    """The values of an option that can be given many times."""
+    return [value for key, _, value in (option.partition(b"=") for option in hello.options) if key == name]
 
 
 def _directory(scope: str, hello: Hello, found: Mapping[bytes, bytes]) -> bytes:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from mux.core.identity import Sharing
+
 
 class LaunchSpec(msgspec.Struct, frozen=True):
     """How a server is started. Bytes as the kernel takes them; limits as NAME=SOFT:HARD."""
@@ -33,6 +35,7 @@ class SessionOpened(msgspec.Struct, frozen=True):
     resumed: bool = False
     shared: bool = True
     idle_timeout: float | None = None
+    sharing: Sharing = Sharing()
 
 
 class SessionLine(msgspec.Struct, frozen=True, gc=False):

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from mux.wire.frames import MAJOR
+FORMAT = b"1"
+"""Changes with what goes into a key: two builds that compute it differently do not share."""
 
 KEY_BYTES = 16
 """Length of a base key. 128 bits: no two keys of one user collide by chance."""
@@ -22,13 +23,28 @@ PROJECT = "project"
 USER = "user"
 SESSION = "session"
 SCOPES = (DIRECTORY, PROJECT, USER, SESSION)
+WIDTH = (SESSION, DIRECTORY, PROJECT, USER)
+"""Scopes from the narrowest to the widest."""
+
+EXACT = "exact"
+ANY = "any"
+CLIENTS = (EXACT, ANY)
+
+
+class Sharing(msgspec.Struct, frozen=True):
+    """How widely a server is shared and who said so: sentences for a person. hint: a wider scope that it could bear."""
+
+    scope: str = DIRECTORY
+    reason: str = "by default"
+    clients: str = EXACT
+    hint: str = ""
 
 
 class Identity(msgspec.Struct, frozen=True):
     """What a server is started with.
 
     cwd: the server's own, which the scope has chosen. salt: empty, or never the same twice, for a session that shares
-    with none.
+    with none. clients: whether the server sees who its client is (`exact`), or nobody in particular (`any`).
     """
 
     scope: str
@@ -39,6 +55,7 @@ class Identity(msgspec.Struct, frozen=True):
     umask: int
     limits: tuple[bytes, ...]
     salt: bytes = b""
+    clients: str = EXACT
 
     def salted(self, salt: bytes) -> Identity:
         """The same, shared with no other."""
@@ -46,8 +63,9 @@ class Identity(msgspec.Struct, frozen=True):
 
     def base_key(self) -> bytes:
         """KEY_BYTES that are equal for equal identities, whatever the order of environment and limits."""
+        choices = (FORMAT, self.scope.encode(), self.clients.encode())
         groups: tuple[Sequence[bytes], ...] = (
-            (b"%d" % MAJOR, self.scope.encode(), self.executable, self.cwd, b"%o" % self.umask, self.salt),
+            (*choices, self.executable, self.cwd, b"%o" % self.umask, self.salt),
             self.argv,
             sorted(self.environment),
             sorted(self.limits),
@@ -88,9 +106,12 @@ def canonical_initialize(params: bytes) -> bytes:
         return params
 
 
+_PARTS = ("argv", "clients", "cwd", "executable", "scope", "umask")
+
+
 def differences(a: Identity, b: Identity) -> list[str]:
     """The parts in which two identities differ, sorted: names of parts and of variables, never a value."""
-    parts = [name for name in ("argv", "cwd", "executable", "scope", "umask") if getattr(a, name) != getattr(b, name)]
+    parts = [name for name in _PARTS if getattr(a, name) != getattr(b, name)]
     if a.salt != b.salt:
         parts.append("session")
     parts += [f"environment {name}" for name in _differing(a.environment, b.environment)]
