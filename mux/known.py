@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mux.config.names import names, normal
 
@@ -40,10 +40,11 @@ def entries() -> tuple[Known, ...]:
     """The whole list."""
     with open(_DATA, "rb") as file:
         table = tomllib.load(file)
-    return tuple(
-        Known(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
-        for entry in table["server"]
-    )
+    return tuple(_entry(entry) for entry in table["server"])
+
+
+def _entry(table: dict[str, Any]) -> Known:
+    return Known(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
 
 
 @cache

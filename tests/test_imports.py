@@ -17,13 +17,14 @@ ALLOWED = {
     "core": {"core"},
     "wire": {"wire", "core"},
     "rendezvous": {"rendezvous", "wire", "core"},
-    "shim": {"shim", "rendezvous", "wire", "core"},
-    "backend": {"backend", "rendezvous", "wire", "core"},
-    "cli": {"cli", "backend", "shim", "rendezvous", "wire", "core"},  # of the shim: what its command line may say
+    "config": {"config"},
+    "shim": {"shim", "config", "rendezvous", "wire", "core"},
+    "backend": {"backend", "config", "known", "rendezvous", "wire", "core"},
+    "cli": {"cli", "backend", "config", "known", "shim", "rendezvous", "wire", "core"},  # of the shim: what its command line may say
 }
-"""core ← wire ← rendezvous ← shim; core, wire, rendezvous ← backend ← cli."""
+"""core ← wire ← rendezvous ← shim; core, wire, rendezvous ← backend ← cli. config stands beside the core, below the shim."""
 
-STDLIB_ONLY = ("wire", "rendezvous", "shim")
+STDLIB_ONLY = ("wire", "rendezvous", "shim", "config")
 IMPURE = {
     "anyio", "asyncio", "datetime", "logging", "os", "pathlib", "psutil", "random", "secrets", "select", "selectors",
     "signal", "socket", "subprocess", "sys", "tempfile", "threading", "time", "uuid", "uvloop",

@@ -29,9 +29,9 @@ _SUBCOMMANDS = {
 """Programs that run another one after a word of their own."""
 _PACKAGE_OPTIONS = {"-p", "--package", "--from", "--spec"}
 _OPTIONS_WITH_VALUE = {
-    "--cache", "--call", "--directory", "--env-file", "--index-url", "--index", "--node-options", "--prefix", "--project",
-    "--python", "--registry", "--userconfig", "--with", "--with-editable", "--with-requirements", "--workspace", "-c",
-    "-w",
+    "--cache", "--call", "--directory", "--env-file", "--index-url", "--index", "--node-options", "--prefix",
+    "--project", "--python", "--registry", "--userconfig", "--with", "--with-editable", "--with-requirements",
+    "--workspace", "-c", "-w",
 }  # fmt: skip
 _PREFIXES = {"env", "nice", "nohup", "setsid", "stdbuf", "time", "timeout", "caffeinate", "xvfb-run", "sudo", "doas"}
 _PREFIX_OPTIONS_WITH_VALUE = {"-n", "--adjustment", "-k", "-s", "-u", "--unset", "-C", "--chdir", "-a"}
@@ -39,7 +39,7 @@ _SHELLS = {"sh", "ash", "bash", "dash", "ksh", "zsh", "fish"}
 _INTERPRETERS = {"node", "nodejs", "tsx", "ts-node", "deno", "python", "pypy", "ruby", "php", "java", "electron"}
 _SCRIPT_OPTIONS_WITH_VALUE = {"-r", "--require", "--import", "--loader", "-X", "-W", "--env-file", "--tsconfig"}
 _CONTAINERS = {"docker", "podman", "nerdctl"}
-_CONTAINER_FLAGS = {"--rm", "--init", "--privileged", "--read-only", "--detach", "--interactive", "--tty", "--no-healthcheck"}
+_CONTAINER_FLAGS = {"--rm", "--init", "--privileged", "--read-only", "--detach", "--interactive", "--tty"}
 
 
 def names(argv: Words) -> frozenset[str]:

@@ -59,7 +59,7 @@ def from_file(name: str, value: object) -> str:
 
 
 def limit(name: str, value: object) -> int | float:
-    """The limit `name`: a number, a size such as "16 MiB", a time such as "90s". Raises UsageError as `checked` does."""
+    """The limit `name`: a number, a size such as "16 MiB", a time such as "90s". Raises as `checked` does."""
     least, most = limits.CONFIGURABLE[name]
     number = _number(name, value)
     if not least <= number <= most:
@@ -80,8 +80,8 @@ def _number(name: str, value: object) -> float:
         digits = text.removesuffix(unit).strip()
         if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS:
             return int(digits) * _SIZES.get(unit, 1)
-    raise UsageError(f"is a whole number{' of bytes, or a size such as 16 MiB,' if name.endswith('_bytes') else ''}"
-                     f" not {shown(value)}")
+    what = "a number of bytes, or a size such as 16 MiB" if name.endswith("_bytes") else "a whole number"
+    raise UsageError(f"is {what}, not {shown(value)}")
 
 
 def is_name(socket: str) -> bool:
@@ -91,7 +91,9 @@ def is_name(socket: str) -> bool:
 
 def is_variable(value: object) -> bool:
     """Whether it names an environment variable, or with a `*` at its end all that begin so."""
-    return isinstance(value, str) and bool(value) and not any(sign in value for sign in "=\0\n") and "*" not in value[:-1]
+    if not isinstance(value, str) or not value:
+        return False
+    return "*" not in value[:-1] and not any(sign in value for sign in "=\0\n")
 
 
 def shown(value: object) -> str:
