@@ -1,9 +1,11 @@
-"""What is known about a server before it is shared: the one seam to `mux.known`."""
+"""What is known about a server before it is shared."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+
+from mux.known import about
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,10 +17,7 @@ class Advice:
     reason: str = ""
 
 
-NONE = Advice()
-
-
 def advice(argv: Sequence[str]) -> Advice:
-    """For the server that `argv` starts; NONE about one that nobody has looked at."""
-    del argv
-    return NONE
+    """For the server that `argv` starts. Nothing is held against one that nobody has looked at."""
+    known = about(argv)
+    return Advice() if known is None else Advice(known.scope != "session", known.suggest, known.reason)

@@ -96,7 +96,8 @@ def _run(options: argparse.Namespace) -> int:
     written = [plan for plan in plans if options.yes and plan.changes and _write(plan, home, refused)]
     for complaint in refused:
         print(f"mux: {complaint}", file=sys.stderr)
-    print(_summary(options, plans, written))
+    if any(plan.changes for plan in plans) or (found and not refused):
+        print(_summary(options, plans, written))
     _hint(options, hosts, home, found, mine)
     return 1 if refused else 0
 
@@ -150,12 +151,13 @@ def _plans(mine: Sequence[Place], options: argparse.Namespace) -> tuple[list[Pla
 
 
 def _show(plan: Plan, home: Home) -> None:
-    if not plan.notes:
+    notes = [note for note in plan.notes if note.text]
+    if not notes:
         return
     shared = ", shared by a project" if plan.place.shared else ""
     print(f"{plan.place.host.title}: {_short(plan.place.path, home)}{shared}")
-    width = max(len(note.server.name) for note in plan.notes)
-    for note in plan.notes:
+    width = max(len(note.server.name) for note in notes)
+    for note in notes:
         mark = "*" if note.edits else " "
         print(f"{mark} {printable(note.server.name):{width}}  {printable(note.text)}")
     for line in plan.diff:
@@ -177,10 +179,14 @@ def _summary(options: argparse.Namespace, plans: Sequence[Plan], written: Sequen
         )
     if not written:
         return "Nothing was written."
-    titles = " and ".join(dict.fromkeys(plan.place.host.title for plan in written))
+    titles = _listed([*dict.fromkeys(plan.place.host.title for plan in written)])
     count = plural(sum(plan.changes for plan in written), "server")
     then = "" if options.undo else " `mux status` shows what is shared, `mux uninstall` takes this back."
     return f"{count} {verb}. Restart {titles} to make it count.{then}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _words(options: argparse.Namespace) -> list[str]:

@@ -69,31 +69,41 @@ class Diff:
         return self._starts[line] if line < len(self._starts) else len(self._text)
 
     def _shown(self, first: int, last: int) -> list[str]:
-        return self._render(self._offset(first), self._offset(last), changed=False)
+        return self._render(self._offset(first), self._offset(last))
 
     def _change(self, first: int, last: int) -> tuple[list[str], list[str]]:
         start, end = self._offset(first), self._offset(last)
-        old, new = self._render(start, end, changed=False), self._render(start, end, changed=True)
+        old = self._render(start, end)
+        new = self._render(start, end, [edit for edit in self._edits if start <= edit.start < end])
         if max(map(len, old)) <= DIFF_LINE_CHARACTERS:
             return old, new
-        pieces = [self._neighbourhood(edit, start, end) for edit in self._edits if start <= edit.start < end]
-        return [piece for pair in pieces for piece in pair[0]], [piece for pair in pieces for piece in pair[1]]
-
-    def _neighbourhood(self, edit: Edit, start: int, end: int) -> tuple[list[str], list[str]]:
-        """One change in a line that is too long to be shown."""
-        width = DIFF_LINE_CHARACTERS // 3
-        near = max(start, edit.start - width), min(end, edit.end + width)
-        shown = (self._render(*near, changed=changed) for changed in (False, True))
-        old, new = ([f"… {line} …" for line in lines] for lines in shown)
+        width = DIFF_LINE_CHARACTERS // 6
+        old, new = [], []
+        for edits in self._clusters(start, end, width):
+            near = max(start, edits[0].start - width), min(end, edits[-1].end + width)
+            old += [f"… {line} …" for line in self._render(*near)]
+            new += [f"… {line} …" for line in self._render(*near, edits)]
         return old, new
 
-    def _render(self, start: int, end: int, *, changed: bool) -> list[str]:
+    def _clusters(self, start: int, end: int, width: int) -> list[list[Edit]]:
+        """The edits in a range, those that are no further than `width` apart together."""
+        found: list[list[Edit]] = []
+        for edit in self._edits:
+            if not start <= edit.start < end:
+                continue
+            if found and edit.start - found[-1][-1].end <= width:
+                found[-1].append(edit)
+            else:
+                found.append([edit])
+        return found
+
+    def _render(self, start: int, end: int, changes: Sequence[Edit] = ()) -> list[str]:
+        if start == end:
+            return []
         low = bisect.bisect_right(self._secrets, start, key=lambda word: word.end)
         high = bisect.bisect_left(self._secrets, end, key=lambda word: word.start)
         edits = [self._blank(max(word.start, start), min(word.end, end)) for word in self._secrets[low:high]]
-        if changed:
-            edits += [edit for edit in self._edits if start <= edit.start and edit.end <= end]
-        text = apply(self._text, edits, start, end)
+        text = apply(self._text, [*edits, *changes], start, end)
         return [_printable(line.removesuffix("\r")) for line in text.removesuffix("\n").split("\n")]
 
     def _blank(self, start: int, end: int) -> Edit:

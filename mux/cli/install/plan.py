@@ -13,14 +13,14 @@ from mux.cli.install.advice import advice
 from mux.cli.install.diff import Diff
 from mux.cli.install.files import Refused, Snapshot, read
 from mux.cli.install.hosts import Place, format_of
-from mux.cli.install.servers import Server
+from mux.cli.install.servers import INSIDE, Server
 from mux.cli.install.syntax import Edit, SyntaxFault, apply
 from mux.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
 class Note:
-    """What becomes of one server. `edits`: how, empty if it stays. `argv`: what its host will start then."""
+    """What becomes of one server; no `text` where nobody asks. `edits`: how, none if it stays. `argv`: its new one."""
 
     server: Server
     text: str
@@ -78,7 +78,7 @@ class Install:
     place: Place
     shim: str
     forced: bool
-    named: Collection[str]
+    named: frozenset[str]
 
     def __call__(self, text: str, server: Server) -> Note:
         """Judge one server."""
@@ -87,13 +87,16 @@ class Install:
         if server.shim:
             return self._shared(server)
         known = advice(server.argv)
-        if not known.share and server.path[-1] not in self.named:
-            name = shlex.quote(server.path[-1])
-            return Note(server, f"left alone: {known.reason}; `--server {name}` shares it all the same")
-        options = ("--scope", known.scope) if known.share and known.scope else ()
+        scope = known.scope
+        if not known.share:
+            if self.named.isdisjoint((server.path[-1], server.name)):
+                name = shlex.quote(server.path[-1])
+                return Note(server, f"left alone: {known.reason}. `--server {name}` shares it all the same")
+            scope = "directory"  # said explicitly: what is known about it would count otherwise
+        options = ("--scope", scope) if scope else ()
         return Note(
             server,
-            f"shared within its {known.scope}: {known.reason}" if options else "shared",
+            f"shared, with --scope {scope}: {known.reason}" if scope else "shared",
             servers.share(text, format_of(self.place.path), server, self.shim, options),
             (self.shim, *options, *server.argv),
         )
@@ -120,7 +123,7 @@ class Uninstall:
     def __call__(self, text: str, server: Server) -> Note:
         """Judge one server."""
         if not server.shim:
-            return Note(server, f"left alone: {server.remark or 'not shared'}")
+            return Note(server, f"left alone: {INSIDE}" if server.remark == INSIDE else "")
         try:
             argv = server.own_argv
         except UsageError as error:

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from mux.cli.install.syntax import Edit, Format, Items, Member, Node, Table, Word, quote, words
 from mux.shim.main import parse as parse_shim
 
+INSIDE = "mux-shim stands inside its command already"
+_REMOTE = "a remote server, nothing is started here"
 _REMOTE_KEYS = ("url", "serverUrl", "httpUrl", "tcp")
 _REMOTE_TYPES = ("remote", "http", "sse", "streamable-http", "streamable_http", "ws", "websocket")
 
@@ -75,13 +77,13 @@ def _server(path: tuple[str, ...], value: Node | None) -> Server:
     table = value if isinstance(value, Table) else Table()
     kind = table.get("type")
     if isinstance(kind, Word) and kind.value in _REMOTE_TYPES:
-        return Server(path, name, table, "a remote server, nothing is started here")
+        return Server(path, name, table, _REMOTE)
     command = table.member("command")
     if command is not None and isinstance(command.value, Table):  # Zed's older form
         return _stdio((*path, "command"), name, command.value, command.value.member("path"))
     if command is None:
         remote = any(table.get(key) is not None for key in _REMOTE_KEYS)
-        return Server(path, name, table, "a remote server, nothing is started here" if remote else "it has no command")
+        return Server(path, name, table, _REMOTE if remote else "it has no command")
     return _stdio(path, name, table, command)
 
 
@@ -107,7 +109,7 @@ def _stdio(path: tuple[str, ...], name: str, table: Table, command: Member | Non
     if not is_shim(argv[0]) and _is_shell_line(argv[0]):
         return dataclasses.replace(odd, remark=f"{argv[0]!r} is a line for a shell, mux-shim starts a program")
     if not is_shim(argv[0]) and any(map(is_shim, argv[1:])):
-        return dataclasses.replace(odd, remark="mux-shim stands inside its command already")
+        return dataclasses.replace(odd, remark=INSIDE)
     return Server(path, name, table, "", argv, command)
 
 
