@@ -44,7 +44,8 @@ def entries() -> tuple[Known, ...]:
 
 
 def _entry(table: dict[str, Any]) -> Known:
-    return Known(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    return Known(**values)
 
 
 @cache

@@ -17,6 +17,7 @@ from typing import cast
 import anyio
 import msgspec
 
+from mux import limits
 from mux.backend import logs, reap
 from mux.backend.exits import exit_watch
 from mux.backend.launch import LaunchFailed, launch
@@ -24,7 +25,7 @@ from mux.backend.outbox import Outbox
 from mux.backend.record import UpstreamRecord
 from mux.core.events import Event, LaunchSpec, ProcessExited, ProcessFailed, ProcessLine, ProcessStarted
 from mux.core.lines import LineBuffer, Oversize
-from mux.limits import MESSAGE_BYTES, OUTPUT_END_SECONDS, OVERSIZE_EDGE_BYTES, STOP_STEP_SECONDS, TREE_POLL_SECONDS
+from mux.limits import OUTPUT_END_SECONDS, OVERSIZE_EDGE_BYTES, STOP_STEP_SECONDS, TREE_POLL_SECONDS
 
 
 class Child:
@@ -108,7 +109,7 @@ class Child:
 
     async def _serve(self, server: Popen[bytes], started: Callable[[], None]) -> None:
         """From running streams to the end of the tree and of the output."""
-        lines = LineBuffer(MESSAGE_BYTES, OVERSIZE_EDGE_BYTES)
+        lines = LineBuffer(limits.MESSAGE_BYTES, OVERSIZE_EDGE_BYTES)
         output = _Reader(lambda data: self._lines(lines.feed(data)), self.stop)
         errors = _Reader(self.stderr.feed)
         await self._loop.connect_read_pipe(lambda: output, server.stdout)

@@ -6,11 +6,12 @@ import asyncio
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+from mux import limits
 from mux.backend import logs
 from mux.backend.outbox import Outbox
 from mux.core.events import Event, SessionEof, SessionLine, SessionOpened, SessionReady, SessionReplay
 from mux.errors import WireError
-from mux.limits import CLOSE_SECONDS, HOST_QUEUE_BYTES, HOST_SLOW_BYTES, HOST_SLOW_SECONDS
+from mux.limits import CLOSE_SECONDS, OVERSIZE_EDGE_BYTES
 from mux.wire import frames
 
 
@@ -77,7 +78,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast: uvloop's transports descend from none of asyncio's classes.
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(HOST_SLOW_BYTES)
+        self._transport.set_write_buffer_limits(limits.HOST_SLOW_BYTES)
         self._outbox.open(self._transport)
 
     def data_received(self, data: bytes) -> None:
@@ -106,7 +107,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         if not self._closing:
-            self._end_in(HOST_SLOW_SECONDS, "slow")
+            self._end_in(limits.HOST_SLOW_SECONDS, "slow")
 
     def resume_writing(self) -> None:
         self._largest = 0
@@ -115,7 +116,7 @@ class Connection(asyncio.Protocol):
             self._ending = None
 
     def _written(self, unread: int) -> None:
-        if unread > HOST_QUEUE_BYTES + self._largest:
+        if unread > limits.HOST_QUEUE_BYTES + self._largest:
             self.drop("queue full")
 
     def _end_in(self, seconds: float, reason: str) -> None:
@@ -171,7 +172,10 @@ class SessionConnection(Connection):
             if self._away:
                 return
             self._accepted = seq
-            self._dispatch(SessionLine(self._session, seq, payload, bool(flags & frames.OVERSIZE)))
+            oversize = bool(flags & frames.OVERSIZE)
+            if len(payload) > limits.MESSAGE_BYTES:  # a shim that was started with a higher limit than this backend
+                payload, oversize = payload[:OVERSIZE_EDGE_BYTES] + payload[-OVERSIZE_EDGE_BYTES:], True
+            self._dispatch(SessionLine(self._session, seq, payload, oversize))
         elif kind == frames.REPLAY:
             if not self._away:
                 self._replay(flags, seq, payload)

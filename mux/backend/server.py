@@ -14,17 +14,16 @@ from collections.abc import Callable
 import anyio
 import anyio.abc
 
+from mux import limits
 from mux.backend import logs
 from mux.backend.connection import Connection, Peer, SessionConnection
 from mux.backend.runtime import Runtime
 from mux.core.events import SessionOpened
-from mux.errors import MuxError, WireError
+from mux.errors import Denied, MuxError, WireError
 from mux.limits import (
     ACCEPT_PAUSE_SECONDS,
     DESCRIPTORS_RESERVED,
     DRAIN_RETRY_MS,
-    HELLO_BYTES,
-    HELLO_SECONDS,
     LISTEN_BACKLOG,
 )
 from mux.rendezvous import confinement, peer
@@ -130,7 +129,7 @@ class Server:
     async def _greet(self, sock: socket.socket, pid: int) -> None:
         """From accept to a connection of its own, within HELLO_SECONDS."""
         try:
-            with anyio.move_on_after(HELLO_SECONDS) as patience:
+            with anyio.move_on_after(limits.HELLO_SECONDS) as patience:
                 payload = await _read_hello(sock)
                 if payload is not None:
                     await self._receive(sock, pid, frames.Hello.decode(payload))
@@ -138,6 +137,8 @@ class Server:
             if patience.cancelled_caught:
                 logs.event("warning", "hello.late", pid=pid)
             sock.close()
+        except Denied as error:
+            _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: {error}")
         except (WireError, OSError) as error:
             logs.event("warning", "hello.failed", pid=pid, reason=str(error))
             sock.close()
@@ -159,6 +160,9 @@ class Server:
             return
         elif self.draining:
             _refuse(sock, DRAIN_RETRY_MS, frames.REFUSE_DRAINING)
+            return
+        elif len(self._runtime.sessions) >= limits.SESSIONS:
+            _refuse(sock, frames.NEVER, f"{frames.REFUSE_FULL}: the backend has {limits.SESSIONS} sessions")
             return
         else:
             self._sessions += 1
@@ -185,15 +189,17 @@ def _refuse(sock: socket.socket, retry_ms: int, reason: str) -> None:
 async def _read_hello(sock: socket.socket) -> bytes | None:
     """The payload of the first frame and not a byte more; None for a probe that only connected and left.
 
-    Raises WireError if it is no HELLO, too long, or cut short.
+    Raises WireError if it is no HELLO or cut short, Denied if it is too long.
     """
     header = await _exactly(sock, frames.HEADER_BYTES)
     if not header:
         return None
     if len(header) == frames.HEADER_BYTES:
         kind, _flags, _seq, length = frames.HEADER.unpack(header)
-        if kind != frames.HELLO or length > HELLO_BYTES:
-            raise WireError(f"expected a HELLO of at most {HELLO_BYTES} bytes; got kind {kind:#04x}, {length} bytes")
+        if kind != frames.HELLO:
+            raise WireError(f"expected a HELLO, got kind {kind:#04x}")
+        if length > limits.HELLO_BYTES:
+            raise Denied(f"arguments and environment have {length} bytes; this backend takes {limits.HELLO_BYTES}")
         payload = await _exactly(sock, length)
         if len(payload) == length:
             return payload

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from mux.limits import SESSION_IN_FLIGHT, SESSION_WAITING, UPSTREAM_IN_FLIGHT
+from mux import limits
 
 if TYPE_CHECKING:
     from mux.core.session import Call, Session
@@ -22,7 +22,9 @@ class Quota:
 
     def admits(self, session: Session) -> bool:
         """Whether a new request of the session may go up at once."""
-        return not session.waiting and session.in_flight < SESSION_IN_FLIGHT and self.in_flight < UPSTREAM_IN_FLIGHT
+        if session.waiting or session.in_flight >= limits.SESSION_IN_FLIGHT:
+            return False
+        return self.in_flight < limits.UPSTREAM_IN_FLIGHT
 
     def take(self, session: Session) -> None:
         """A request of the session goes up."""
@@ -37,7 +39,7 @@ class Quota:
     def wait(self, call: Call, *, first: bool = False) -> bool:
         """Queue a request behind (or before) the session's others; False if its queue is full."""
         session = call.session
-        if len(session.waiting) >= SESSION_WAITING and not first:
+        if len(session.waiting) >= limits.SESSION_WAITING and not first:
             return False
         if not session.waiting:
             self.ring.append(session)
@@ -64,11 +66,11 @@ class Quota:
 
     def next(self) -> Call | None:
         """The next request that may go up, or None. It is counted by `take`, not here."""
-        if self.in_flight >= UPSTREAM_IN_FLIGHT:
+        if self.in_flight >= limits.UPSTREAM_IN_FLIGHT:
             return None
         for _ in range(len(self.ring)):
             session = self.ring.popleft()
-            if session.in_flight >= SESSION_IN_FLIGHT:
+            if session.in_flight >= limits.SESSION_IN_FLIGHT:
                 self.ring.append(session)
                 continue
             call = session.waiting.popleft()

@@ -9,6 +9,7 @@ import os
 from select import POLLIN, poll
 from time import monotonic
 
+from mux import limits
 from mux.errors import AttachTimeout, Denied, NoBackend, RendezvousError, WireError
 from mux.limits import (
     ATTACH_DRAINING_SECONDS,
@@ -16,7 +17,6 @@ from mux.limits import (
     ATTACH_SECONDS,
     BACKOFF_CEILING_SECONDS,
     BACKOFF_FIRST_SECONDS,
-    HELLO_BYTES,
     READ_BYTES,
 )
 from mux.rendezvous import peer
@@ -90,8 +90,8 @@ def attach(
 
     Raises Denied, StartFailed, AttachTimeout, UnsafePath or another RendezvousError; nothing is left open then.
     """
-    if len(hello) > HELLO_BYTES:
-        raise RendezvousError(f"arguments and environment have {len(hello)} bytes; the limit is {HELLO_BYTES}")
+    if len(hello) > limits.HELLO_BYTES:
+        raise RendezvousError(f"arguments and environment have {len(hello)} bytes; the limit is {limits.HELLO_BYTES}")
     places[0].prepare()
     loop = _Loop(places, hello, not_before, start, wait)
     try:
@@ -243,6 +243,8 @@ class _Loop:
                 data = sock.recv(READ_BYTES)
                 if not data:
                     return 0.0
+                if not _may_be_a_backend(data):
+                    raise WireError("it greets in another protocol")
                 frames = reader.feed(data)
                 for number, (kind, _, _, payload) in enumerate(frames):
                     if kind == WELCOME:
@@ -317,6 +319,14 @@ def _connect(place: Place) -> Socket | None:
         sock.close()
         raise unusable(f"cannot connect to {place.socket}", error) from error
     return sock
+
+
+def _may_be_a_backend(data: bytes) -> bool:
+    """Whether a frame of a backend, or WAKE, begins here or goes on: its kinds have the high bit, a text has not.
+
+    Only asked before WELCOME, whose frame and those before it are shorter than one read.
+    """
+    return data[0] >= WELCOME - 1 or data[0] == WAKE_BYTE[0]
 
 
 def _refused(payload: bytes, patience: _Patience) -> float:

@@ -6,7 +6,7 @@ was not run and may be sent again as new. Of a line that was sent the effect is 
 
 from __future__ import annotations
 
-from mux.limits import JOURNAL_BYTES
+from mux import limits
 from mux.wire.frames import (
     ANSWERED,
     HEADER,
@@ -45,8 +45,9 @@ class Journal:
         "last",
     )
 
-    def __init__(self, limit: int = JOURNAL_BYTES) -> None:
-        self._limit = limit
+    def __init__(self, limit: int = 0) -> None:
+        """limit: bytes, 0 for the configured ones."""
+        self._limit = limit or limits.JOURNAL_BYTES
         self._lines: dict[int, bytes] = {}
         self._blobs: dict[int, bytes] = {}
         self._answered: set[int] = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mux.limits import MESSAGE_BYTES, OVERSIZE_EDGE_BYTES
+from mux import limits
 
 
 class Splitter:
@@ -10,8 +10,9 @@ class Splitter:
 
     __slots__ = ("_chunks", "_edge", "_head", "_held", "_limit")
 
-    def __init__(self, limit: int = MESSAGE_BYTES, edge: int = OVERSIZE_EDGE_BYTES) -> None:
-        self._limit = limit
+    def __init__(self, limit: int = 0, edge: int = limits.OVERSIZE_EDGE_BYTES) -> None:
+        """limit: bytes of a line, 0 for the configured ones."""
+        self._limit = limit or limits.MESSAGE_BYTES
         self._edge = edge
         self._chunks: list[bytes] = []
         self._held = 0
