@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 ROOT = Path(__file__).parents[1]
 COMMON = {"mux", "mux.errors", "mux.limits"}
 
@@ -34,13 +39,13 @@ ALLOWED = {
 """core ← wire ← rendezvous ← shim; core, wire, rendezvous ← backend ← cli. config stands beside the core, below the shim."""
 
 STDLIB_ONLY = ("wire", "rendezvous", "shim", "config")
-IMPURE = set(
+IMPURE = words(
     "anyio asyncio datetime logging os pathlib psutil random secrets select selectors signal socket subprocess sys "
-    "tempfile threading time uuid uvloop".split()
+    "tempfile threading time uuid uvloop"
 )
-HEAVY = set(
+HEAVY = words(
     "anyio argparse asyncio dataclasses inspect json logging msgspec pathlib psutil random re selectors shutil socket "
-    "subprocess tempfile threading typing uvloop".split()
+    "subprocess tempfile threading typing uvloop"
 )
 """What no shim needs that serves; each costs its start milliseconds or its process megabytes."""
 FOR_TESTS = {"mcp", "pytest", "hypothesis"}

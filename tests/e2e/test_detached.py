@@ -62,7 +62,9 @@ def test_a_dead_shims_pipes_end_although_the_backend_lives(runtime: Runtime) -> 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as shim:
-        assert shim.stdin and shim.stdout and shim.stderr
+        assert shim.stdin
+        assert shim.stdout
+        assert shim.stderr
         shim.stdin.write(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
         shim.stdin.flush()
         assert b'"id":' in shim.stdout.readline()

@@ -11,13 +11,15 @@ import socket
 import subprocess
 import tty
 from collections.abc import Iterator
-from typing import Any
+from typing import IO
 
 import pytest
 
 from tests.support.processes import eventually
 from tests.support.runtime import SCRIPTED, SHIM, Runtime
 from tests.support.session import PATIENCE, Session
+
+Stream = int | IO[bytes] | None
 
 HELLO = (
     b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},'
@@ -36,9 +38,13 @@ def neighbour(runtime: Runtime) -> Iterator[Session]:
     assert session.pid() == pid
 
 
-def start(runtime: Runtime, mode: str = SHIM, **streams: Any) -> subprocess.Popen[bytes]:
+def start(
+    runtime: Runtime, mode: str = SHIM, *, stdin: Stream, stdout: Stream, stderr: Stream = None
+) -> subprocess.Popen[bytes]:
     argv = runtime.shim(*SCRIPTED) if mode == SHIM else SCRIPTED
-    return subprocess.Popen(argv, env=runtime.environment, cwd=runtime.project, **streams)
+    return subprocess.Popen(
+        argv, env=runtime.environment, cwd=runtime.project, stdin=stdin, stdout=stdout, stderr=stderr
+    )
 
 
 def answered(output: bytes) -> list[int]:
@@ -114,7 +120,11 @@ def test_stdin_may_be_empty(runtime: Runtime, mode: str, neighbour: Session) -> 
 def test_stdin_and_stdout_may_be_regular_files(runtime: Runtime, mode: str, neighbour: Session) -> None:
     asked, told = runtime.directory / "in", runtime.directory / "out"
     asked.write_bytes(HELLO)
-    with asked.open("rb") as stdin, told.open("wb") as stdout, start(runtime, mode, stdin=stdin, stdout=stdout) as child:
+    with (
+        asked.open("rb") as stdin,
+        told.open("wb") as stdout,
+        start(runtime, mode, stdin=stdin, stdout=stdout) as child,
+    ):
         assert child.wait(PATIENCE) == 0
     assert answered(told.read_bytes()) == [0, 1]
 
@@ -132,7 +142,13 @@ def test_what_printf_pipes_into_it_is_answered_although_input_ends_at_once(
 def test_descriptors_may_be_closed(runtime: Runtime, neighbour: Session, closed: str) -> None:
     argv = ["sh", "-c", f'exec "$@" {closed}', "sh", *runtime.shim(*SCRIPTED)]
     done = subprocess.run(
-        argv, env=runtime.environment, cwd=runtime.project, input=HELLO, capture_output=True, timeout=PATIENCE, check=False
+        argv,
+        env=runtime.environment,
+        cwd=runtime.project,
+        input=HELLO,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.stderr == b""
     if closed == "2>&-":
@@ -144,7 +160,9 @@ def test_descriptors_may_be_closed(runtime: Runtime, neighbour: Session, closed:
 def test_a_session_that_stops_reading_delays_nobody(runtime: Runtime, neighbour: Session) -> None:
     stuck = runtime.session(read=False)
     stuck.write(HELLO)
-    calls = [stuck.begin("tools/call", {"name": "big", "arguments": {"bytes": 4 << 20}}, number=n) for n in range(10, 15)]
+    calls = [
+        stuck.begin("tools/call", {"name": "big", "arguments": {"bytes": 4 << 20}}, number=n) for n in range(10, 15)
+    ]
     for number in range(200):
         assert neighbour.call("echo", text=str(number)) == str(number)
     assert len(neighbour.call("big", bytes=4 << 20)) == 4 << 20

@@ -114,9 +114,12 @@ def test_the_servers_of_a_killed_backend_die_with_it(runtime: Runtime) -> None:
     session.request(SAFE)
 
 
-def test_grandchildren_of_a_killed_backends_server_end_when_the_sessions_recover(runtime: Runtime) -> None:
+@pytest.mark.parametrize("detached", [False, True])
+def test_grandchildren_of_a_killed_backends_server_end_when_the_sessions_recover(
+    runtime: Runtime, detached: bool
+) -> None:
     session = runtime.ready()
-    grandchild = int(session.call("spawn"))
+    grandchild = int(session.call("spawn", detached=detached))
     runtime.backend().kill()
     session.request(SAFE)
     eventually("the grandchild is dead", lambda: not running(grandchild))

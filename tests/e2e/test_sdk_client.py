@@ -35,7 +35,9 @@ async def test_sdk_clients_share_one_sdk_server(runtime: Runtime, mode: str, era
     assert len({pid for _, _, pid in found}) == (1 if mode == SHIM else 5)
 
 
-async def test_an_sdk_client_works_with_a_server_of_the_sdk_before(runtime: Runtime, mode: str, legacy_python: str) -> None:
+async def test_an_sdk_client_works_with_a_server_of_the_sdk_before(
+    runtime: Runtime, mode: str, legacy_python: str
+) -> None:
     server = [legacy_python, SDK]
     argv = runtime.shim(*server) if mode == SHIM else server
     tools, echoed, _ = await converse(argv, runtime, "auto")

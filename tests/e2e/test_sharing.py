@@ -54,8 +54,12 @@ def test_options_of_the_multiplexer_do_not_reach_the_server(runtime: Runtime) ->
 
 def test_two_kinds_of_host_get_a_server_each(runtime: Runtime) -> None:
     first, second = runtime.session(), runtime.session()
-    assert first.initialize(version="2025-06-18", client={"name": "a", "version": "1"})["protocolVersion"] == "2025-06-18"
-    assert second.initialize(version="2025-11-25", client={"name": "b", "version": "1"})["protocolVersion"] == "2025-11-25"
+    assert (
+        first.initialize(version="2025-06-18", client={"name": "a", "version": "1"})["protocolVersion"] == "2025-06-18"
+    )
+    assert (
+        second.initialize(version="2025-11-25", client={"name": "b", "version": "1"})["protocolVersion"] == "2025-11-25"
+    )
     assert first.pid() != second.pid()
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.installed import Node
 from tests.support.runtime import SCRIPTED, Runtime
+from tests.support.session import Stdio
 
 HOSTS = json.loads((Path(__file__).parents[1] / "hosts" / "first_messages.json").read_text(encoding="utf-8"))
 LEGACY = [name for name, said in HOSTS.items() if any('"initialize"' in line for line in said["first_lines"])]
@@ -67,7 +68,11 @@ def test_progress_comes_before_its_answer_with_the_token_of_the_session(runtime:
         number = session.begin_call("progress", token, steps=3)
         assert session.text(number) == "done"
         said = [message["params"] for message in session.notifications if message["method"] == "notifications/progress"]
-        assert [(params["progressToken"], params["progress"]) for params in said] == [(token, 1), (token, 2), (token, 3)]
+        assert [(params["progressToken"], params["progress"]) for params in said] == [
+            (token, 1),
+            (token, 2),
+            (token, 3),
+        ]
 
 
 def test_an_error_of_the_server_comes_as_it_is(runtime: Runtime, mode: str) -> None:
@@ -84,7 +89,7 @@ def test_the_server_has_the_directory_of_the_session(runtime: Runtime, mode: str
 
 
 @pytest.mark.parametrize("stdio", ["pipe", "socketpair"])
-def test_twelve_megabytes_pass_each_way(runtime: Runtime, mode: str, stdio: str) -> None:
+def test_twelve_megabytes_pass_each_way(runtime: Runtime, mode: str, stdio: Stdio) -> None:
     size = 12 * 1024 * 1024
     session = runtime.ready(mode=mode, stdio=stdio)
     assert session.call("size", text="x" * size) == str(size)
@@ -95,7 +100,7 @@ def test_twelve_megabytes_pass_each_way(runtime: Runtime, mode: str, stdio: str)
 @pytest.mark.parametrize("host", LEGACY)
 def test_the_first_lines_of_a_real_host_are_all_answered(runtime: Runtime, mode: str, host: str) -> None:
     said = HOSTS[host]
-    stdio = "pipe" if said["stdio"][0] == "fifo" else "socketpair"
+    stdio: Stdio = "pipe" if said["stdio"][0] == "fifo" else "socketpair"
     session = runtime.session(mode=mode, stdio=stdio)
     cancelled = [json.loads(line)["params"]["requestId"] for line in said["first_lines"] if "/cancelled" in line]
     for line in said["first_lines"]:

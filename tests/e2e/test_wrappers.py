@@ -7,9 +7,9 @@ import shutil
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.support import processes
 from tests.support.installed import Node
 from tests.support.processes import eventually, running
 from tests.support.runtime import SCRIPTED, Runtime, program
@@ -21,7 +21,7 @@ def test_a_shell_around_a_server_ends_with_it(runtime: Runtime, stubborn: list[s
     first, second = runtime.ready(*command), runtime.ready(*command)
     pid = first.pid()
     assert second.pid() == pid
-    assert processes.psutil.Process(pid).ppid() != runtime.backend().pid
+    assert psutil.Process(pid).ppid() != runtime.backend().pid
     first.finish()
     second.finish()
     runtime.expect_empty()
@@ -37,9 +37,10 @@ def test_what_a_server_started_ends_with_it(runtime: Runtime, detached: bool) ->
     assert not running(grandchild)
 
 
-def test_a_grandchild_that_holds_stdout_does_not_hold_up_the_end(runtime: Runtime) -> None:
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_grandchild_that_holds_stdout_does_not_hold_up_the_end(runtime: Runtime, detached: bool) -> None:
     session = runtime.ready()
-    grandchild = int(session.call("spawn", hold_stdout=True))
+    grandchild = int(session.call("spawn", detached=detached, hold_stdout=True))
     error = session.response(session.begin_call("exit", code=1))["error"]
     assert error["code"] == -31002
     assert session.call("echo", text="on") == "on"

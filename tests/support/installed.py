@@ -14,7 +14,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 CACHE = Path(os.environ.get("MUX_TEST_CACHE") or Path(__file__).parents[2] / ".cache")
@@ -81,7 +81,8 @@ def legacy_sdk() -> str | None:
         if (root / "complete").exists():
             return str(python)
         shutil.rmtree(root, ignore_errors=True)
-        for command in ([sys.executable, "-m", "venv", str(root)], [str(python), "-m", "pip", "install", "-q", "mcp<2"]):
+        pip = [str(python), "-m", "pip", "install", "-q", "mcp<2"]
+        for command in ([sys.executable, "-m", "venv", str(root)], pip):
             if reason := _failed(command, CACHE):
                 print(reason, file=sys.stderr)
                 return None
@@ -90,7 +91,7 @@ def legacy_sdk() -> str | None:
 
 
 @contextlib.contextmanager
-def _alone(name: str) -> Iterator[None]:
+def _alone(name: str) -> Generator[None]:
     """One installer at a time."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / f"{name}.lock", "w", encoding="utf-8") as lock:

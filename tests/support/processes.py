@@ -78,7 +78,7 @@ def describe(processes: Iterable[psutil.Process]) -> list[str]:
 
 
 def eventually(what: str, look: Callable[[], T], *, seconds: float = 20.0) -> T:
-    """Look until the answer is true, and return it. Fails, naming `what`, after a bound that no working program nears."""
+    """Look until the answer is true, and return it. Fails, naming `what`, after a bound that is no expectation."""
     deadline = time.monotonic() + seconds
     while not (value := look()):
         if time.monotonic() > deadline:

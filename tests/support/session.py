@@ -40,7 +40,13 @@ class Session:
     """
 
     def __init__(
-        self, argv: Sequence[str], *, environment: Mapping[str, str], cwd: Path, stdio: Stdio = "pipe", read: bool = True
+        self,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        cwd: Path,
+        stdio: Stdio = "pipe",
+        read: bool = True,
     ) -> None:
         self.lines: list[bytes] = []
         self.questions: list[Json] = []
@@ -128,7 +134,7 @@ class Session:
 
     def initialize(self, *, version: str = "2025-11-25", client: Json | None = None) -> Json:
         """The whole legacy handshake."""
-        capabilities = {"roots": {}} if "roots/list" in self.willing else {}
+        capabilities: Json = {"roots": {}} if "roots/list" in self.willing else {}
         params = {"protocolVersion": version, "capabilities": capabilities, "clientInfo": client or CLIENT}
         result = self.request("initialize", params)
         self.notify("notifications/initialized")
@@ -160,10 +166,10 @@ class Session:
     def unnumbered_error(self, nth: int = 0) -> Json:
         """The nth error that names no request (id null)."""
         with self._news:
-            key = "null"
-            found = self._news.wait_for(lambda: self.ended or len(self._answers.get(key, ())) > nth, PATIENCE)
-            assert found and len(self._answers.get(key, ())) > nth, f"no error with id null; stderr: {self.stderr!r}"
-            error: Json = self._answers[key][nth]["error"]
+            self._news.wait_for(lambda: self.ended or len(self._answers.get("null", ())) > nth, PATIENCE)
+            found = self._answers.get("null", [])
+            assert len(found) > nth, f"no error with id null; stderr: {self.stderr!r}"
+            error: Json = found[nth]["error"]
             return error
 
     def wait_notification(self, method: str) -> Json:

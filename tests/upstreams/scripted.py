@@ -222,7 +222,7 @@ BLOCKING = {"ask", "effect", "sleep", "progress"}
 
 
 def record_life(directory: Path) -> None:
-    """Add a line to `lives`, and one to `overlaps` if another of this kind is still alive: the kernel knows by a lock."""
+    """A line in `lives`, and one in `overlaps` if another of this kind is still alive: the kernel knows by a lock."""
     directory.mkdir(exist_ok=True)
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     line = f"{os.getpid()} {time.monotonic_ns()}\n"
