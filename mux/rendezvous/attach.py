@@ -29,6 +29,7 @@ from mux.wire.frames import (
     REFUSE_DENIED,
     REFUSE_DRAINING,
     STOPPED,
+    WAKE_BYTE,
     WELCOME,
     FrameReader,
     frame,
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
     from mux.rendezvous.sockets import Socket
 
     Wait = Callable[[Sequence[int], float], Collection[int]]
+
+
+_FROM_BACKEND = 0x80
+"""Kinds of a backend's frames have this bit; a greeting in text has not, and could pass for a long frame."""
 
 
 class Attached:
@@ -243,7 +248,7 @@ class _Loop:
                 data = sock.recv(READ_BYTES)
                 if not data:
                     return 0.0
-                if not _may_be_a_backend(data):
+                if not reader.buffered and data[0] < _FROM_BACKEND and data[:1] != WAKE_BYTE:
                     raise WireError("it greets in another protocol")
                 frames = reader.feed(data)
                 for number, (kind, _, _, payload) in enumerate(frames):
@@ -319,14 +324,6 @@ def _connect(place: Place) -> Socket | None:
         sock.close()
         raise unusable(f"cannot connect to {place.socket}", error) from error
     return sock
-
-
-def _may_be_a_backend(data: bytes) -> bool:
-    """Whether a frame of a backend, or WAKE, begins here or goes on: its kinds have the high bit, a text has not.
-
-    Only asked before WELCOME, whose frame and those before it are shorter than one read.
-    """
-    return data[0] >= WELCOME - 1 or data[0] == WAKE_BYTE[0]
 
 
 def _refused(payload: bytes, patience: _Patience) -> float:
