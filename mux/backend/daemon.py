@@ -11,10 +11,11 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mux import __version__
+from mux import __version__, limits
+from mux.config.values import limit
 from mux.errors import MuxError, UsageError
 from mux.limits import GRACE_SECONDS
 from mux.rendezvous.paths import Place, places
@@ -55,6 +56,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--foreground", action="store_true", help="serve on this terminal, log on stderr")
     parser.add_argument("--socket", metavar="S", help="path of the socket, or a name in the runtime directory")
     parser.add_argument("--grace", metavar="T", help="seconds from the last session to the exit (or 90s, 15m)")
+    parser.add_argument("--limit", metavar="NAME=N", action="append", default=[], help="a limit, as in [limits]")
     for name in ("lock", "listener", "status"):
         parser.add_argument(f"--inherit-{name}", type=int, metavar="FD", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -94,6 +96,7 @@ def _serve_inherited(options: argparse.Namespace) -> None:
 def _serve_foreground(options: argparse.Namespace) -> None:
     from mux.rendezvous.listener import take
 
+    _configure(options)
     place = places(options.socket)[0]
     lock, listener = take(place)
 
@@ -104,6 +107,32 @@ def _serve_foreground(options: argparse.Namespace) -> None:
         _run(options, place, lock, listener, log=None, ready=ready)
     finally:
         os.close(lock)
+
+
+def _configure(options: argparse.Namespace) -> None:
+    """What nobody gave on the command line, from MUX_* and the files. A shim has done this for a backend it starts."""
+    from mux.config import load
+
+    given = {name: getattr(options, name) for name in ("socket", "grace") if getattr(options, name) is not None}
+    settings = load(os.environ, os.getcwd(), given)
+    for complaint in settings.complaints:
+        print(f"mux-backend: {complaint}", file=sys.stderr)
+    options.socket, options.grace = settings.get("socket"), settings.get("grace")
+    options.limit = [f"{name}={value}" for name, (value, _) in settings.limits.items()] + options.limit
+
+
+def _set_limits(given: Sequence[str]) -> None:
+    """Raises UsageError for a limit that there is not, or that can not have that value."""
+    found: dict[str, int | float] = {}
+    for word in given:
+        name, _, value = word.partition("=")
+        if name not in limits.CONFIGURABLE:
+            raise UsageError(f"--limit {name}: there is no such limit")
+        try:
+            found[name] = limit(name, value)
+        except UsageError as error:
+            raise UsageError(f"--limit {name} {error}") from error
+    limits.configure(found)
 
 
 def _run(
@@ -129,6 +158,7 @@ def _run(
 
     own = inode(place.socket)
     try:
+        _set_limits(options.limit)
         logs.open_log(log)
         _raise_descriptor_limit()
         grace = GRACE_SECONDS if options.grace is None else duration(options.grace, "grace")

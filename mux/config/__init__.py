@@ -75,7 +75,8 @@ class Settings:
         for name, setting in (("scope" if scope and scope.own else "default-scope", scope), ("narrow", self.narrow)):
             if setting is not None:
                 yield f"{name}={setting.value}"
-                yield f"{name}-source={setting.source}"
+                if setting.source != "--scope":
+                    yield f"{name}-source={setting.source}"
         for name, variables in (("env-count", self.count), ("env-ignore", self.ignore)):
             for variable in variables:
                 yield f"{name}={variable}"

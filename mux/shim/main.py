@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
-from mux import __version__
+from mux import __version__, limits
+from mux.config import load
+from mux.config.values import FLAGS, VALUED, checked
 from mux.errors import MuxError, RendezvousError, UsageError
 from mux.wire.frames import ROLE_SESSION, Hello
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
+    from mux.config import Settings
     from mux.rendezvous.attach import Attached, Wait
     from mux.rendezvous.paths import Place
 else:
@@ -34,18 +37,17 @@ options, each also as --NAME=VALUE and as the environment variable in brackets:
   --grace TIME           keep the server this long after its last session: 30, 90s, 15m [MUX_GRACE]
   --idle-timeout TIME    stop an idle server after this long; 0: never [MUX_IDLE_TIMEOUT]
   --scope SCOPE          share within a directory, project, user or session [MUX_SCOPE]
+  --clients exact|any    a server for each kind of client, or one for all of them [MUX_CLIENTS]
   --no-share             a server of its own for this session [MUX_NO_SHARE]
   --fallback direct|error  what to do where sharing is impossible [MUX_FALLBACK]
   --version, --help
+
+Files: mux.toml in the project, ~/.config/mux/config.toml; `mux config` shows what applies, and why.
 """
 
-_CHOICES = {"scope": ("directory", "project", "user", "session"), "fallback": ("direct", "error")}
-_TIMES = ("grace", "idle-timeout")
-_FLAGS = ("no-share",)
-_VALUED = ("socket", *_TIMES, *_CHOICES)
-_UNITS = {"s": 1, "m": 60, "h": 3600}
-_LOCAL = ("socket", "fallback")
-"""Options that the backend has no use for."""
+_INTRODUCTION = """\
+a host starts this in place of {command}, to share that server between sessions; you are at a terminal:
+mux-shim: type one JSON-RPC message a line, Ctrl-D ends it; `mux-shim --help` lists the options"""
 
 INSIDE = b"MUX_INSIDE"
 """A backend sets it for its servers: the keys above. Passed on, so that a server that starts itself is noticed."""
@@ -62,17 +64,18 @@ def main() -> int:
     except UsageError as error:
         _complain(f"{error}\nmux-shim: `mux-shim --help` lists the options")
         return 2
-    for name, value in _from_environment(os.environ).items():
-        options.setdefault(name, value)
     if sys.platform == "win32":
         return _run_beside(command)
     _open_standard_descriptors()
+    if os.isatty(0):
+        _complain(_INTRODUCTION.format(command=command[0]))
+    settings = _settings(options, command)
     try:
-        session = _Session(options, command)
+        session = _Session(settings, command)
         attached = session.attach(b"", 0.0, None)
     except (MuxError, OSError) as error:
-        if options.get("fallback") == "error":
-            _complain(f"{command[0]} is not started, as --fallback=error asks: {error}")
+        if settings.get("fallback") == "error":
+            _complain(f"{command[0]} is not started, as fallback = error asks: {error}")
             return 1
         _complain(f"running {command[0]} directly, not shared: {error}")
         _become(command, interrupt)
@@ -96,9 +99,9 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, str] | None, list[str]]:
         if word in ("--help", "-h", "--version"):
             return None, ["--version" if word == "--version" else "--help"]
         name, separator, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or name not in (*_VALUED, *_FLAGS):
+        if not word.startswith("--") or name not in (*VALUED, *FLAGS):
             raise UsageError(f"unknown option {word}: options stand before COMMAND")
-        if name in _FLAGS:
+        if name in FLAGS:
             if separator:
                 raise UsageError(f"--{name} takes no value")
             value = "1"
@@ -115,37 +118,23 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, str] | None, list[str]]:
 
 def _checked(name: str, value: str) -> str:
     """`value` in its plain form. Raises UsageError that says what is allowed."""
-    if name in _CHOICES and value not in _CHOICES[name]:
-        raise UsageError(f"--{name} is {' or '.join(_CHOICES[name])}, not {value!r}")
-    if name in _TIMES:
-        return seconds(name, value)
-    if name == "socket" and not value:
-        raise UsageError("--socket needs a path or a name")
-    return value
+    try:
+        return checked(name, value)
+    except UsageError as error:
+        raise UsageError(f"--{name} {error}") from error
 
 
-def seconds(name: str, value: str) -> str:
-    """A time such as 30, 0.5, 90s, 15m or 1h, in plain seconds. Raises UsageError."""
-    number, unit = (value[:-1], value[-1:]) if value[-1:] in _UNITS else (value, "s")
-    digits = number.replace(".", "", 1)
-    if not (digits.isascii() and digits.isdigit()):
-        raise UsageError(f"--{name} is a time such as 30, 90s or 15m, not {value!r}")
-    return f"{float(number) * _UNITS[unit]:g}" if unit != "s" or "." in number else str(int(number))
-
-
-def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Defaults from MUX_*. A malformed one counts as absent, and is named: a typo must cost no session its server."""
-    found: dict[str, str] = {}
-    for name in (*_VALUED, *_FLAGS):
-        variable = "MUX_" + name.upper().replace("-", "_")
-        value = environment.get(variable, "")
-        if not value or (name in _FLAGS and value == "0"):
-            continue
-        try:
-            found[name] = "1" if name in _FLAGS else _checked(name, value)
-        except UsageError as error:
-            _complain(f"{variable} is ignored: {error}")
-    return found
+def _settings(options: Mapping[str, str], command: Sequence[str]) -> Settings:
+    """What applies here. Whatever is malformed is named and does not count: a typo must cost no session its server."""
+    try:
+        cwd = os.getcwd()
+    except OSError:
+        cwd = None
+    settings = load(os.environ, cwd, options, command)
+    for complaint in settings.complaints:
+        _complain(complaint)
+    limits.configure({name: value for name, (value, _) in settings.limits.items()})
+    return settings
 
 
 def _open_standard_descriptors() -> None:
@@ -158,11 +147,11 @@ def _open_standard_descriptors() -> None:
 class _Session:
     """What this session says of itself, and where; the same at its first attach and at every later one."""
 
-    def __init__(self, options: Mapping[str, str], command: Sequence[str]) -> None:
+    def __init__(self, settings: Settings, command: Sequence[str]) -> None:
         from mux.rendezvous.paths import places
 
-        self._places: list[Place] = places(options.get("socket"))
-        self._options = options
+        self._places: list[Place] = places(settings.get("socket"))
+        self._settings = settings
         self._command = command
         self._hello = self._introduction()
 
@@ -182,8 +171,7 @@ class _Session:
     def _start(self, place: Place, lock: int, listener: int) -> int:
         from mux.rendezvous.spawn import start
 
-        grace = self._options.get("grace")
-        return start(place, lock, listener, options=("--grace", grace) if grace is not None else ())
+        return start(place, lock, listener, options=tuple(self._settings.backend()))
 
     def _introduction(self) -> Hello:
         """HELLO as it is sent at every attach. Raises RendezvousError if there is no directory to be in."""
@@ -195,7 +183,7 @@ class _Session:
             raise RendezvousError("the working directory is gone") from error
         umask = os.umask(0o077)
         os.umask(umask)
-        options = [f"{name}={value}".encode() for name, value in self._options.items() if name not in _LOCAL]
+        options = [os.fsencode(option) for option in self._settings.hello()]
         limits = []
         for name in dir(resource):
             if name.startswith("RLIMIT_"):

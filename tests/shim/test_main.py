@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from mux import __version__
+from mux.config.values import seconds
 from mux.errors import UsageError
-from mux.shim.main import parse, seconds
+from mux.shim.main import parse
 from tests.shim.conftest import SHIM, Bench, finish
 
 ROOT = Path(__file__).parents[2]
@@ -80,13 +81,13 @@ def test_a_wrong_command_line_says_what_would_be_right(arguments: list[str], say
     ],
 )
 def test_times_come_out_in_seconds(text: str, value: str) -> None:
-    assert seconds("grace", text) == value
+    assert seconds(text) == value
 
 
 @pytest.mark.parametrize("text", ["", "-1", "s", "1d", "1e3", "nan", "inf", "1.2.3", " 1", "٣", "."])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
-        seconds("grace", text)
+        seconds(text)
 
 
 def test_help_and_version_are_answered_before_anything_is_touched() -> None:
