@@ -92,6 +92,8 @@ class StubCore:
                 self.draining = True
                 self.due = now + 0.2
                 return [actions.GoAway(session) for session in self.sessions]
+            case events.Halt() | events.Permit() | events.Restart():
+                raise NotImplementedError
 
     def opened(self, event: SessionOpened) -> list[actions.Action]:
         found: list[actions.Action] = [actions.Welcome(event.session)]

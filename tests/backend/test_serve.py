@@ -150,7 +150,8 @@ def test_a_connection_that_waits_when_the_grace_is_over_keeps_the_backend(world:
 
 def test_a_killed_backend_takes_its_server_along_and_the_next_one_kills_what_that_left(world: World) -> None:
     backend = world.start()
-    code = "import subprocess, time\nprint(subprocess.Popen(['/bin/sleep', '98'], start_new_session=True).pid)\ntime.sleep(97)\n"
+    start = "subprocess.Popen(['/bin/sleep', '98'], start_new_session=True)"
+    code = f"import subprocess, time; print({start}.pid); time.sleep(97)"
     peer = world.session(*python(code))
     deeper = int(peer.line())
     server = upstream(backend.pid)

@@ -37,7 +37,6 @@ def test_a_probe_that_connects_and_closes_is_no_session(world: World) -> None:
     "data",
     [
         b"GET / HTTP/1.1\r\n\r\n",
-        frames.HEADER.pack(frames.HELLO, 0, 0, HELLO_BYTES + 1),
         frames.frame(frames.LINE, b"x", seq=1),
         frames.frame(frames.HELLO, b"garbage"),
         frames.frame(frames.HELLO, b""),
@@ -48,6 +47,16 @@ def test_whatever_is_no_hello_ends_the_connection_and_nothing_else(world: World,
     bad = world.peer()
     bad.sock.sendall(data)
     assert bad.read() is None
+    works(world)
+
+
+def test_a_hello_that_is_too_long_is_refused_for_good_unread(world: World) -> None:
+    world.start()
+    peer = world.peer()
+    peer.sock.sendall(frames.HEADER.pack(frames.HELLO, 0, 0, HELLO_BYTES + 1))
+    retry, reason = parse_refuse(peer.until(frames.REFUSE)[3])
+    assert retry == frames.NEVER
+    assert str(HELLO_BYTES) in reason
     works(world)
 
 
