@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mux.core.actions import Acknowledge, Deliver, Forward, Keep
-from mux.core.envelope import Malformed, find_in, find_in_result, id_key, splice
+from mux.core.actions import Acknowledge, Deliver, Keep
+from mux.core.envelope import Malformed, find_in, find_in_result, splice
 from mux.core.upstream import State
 
 if TYPE_CHECKING:
@@ -23,26 +23,26 @@ ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 _BLOB = b"acknowledged"
 
 
-def listen(router: Router, session: Session, seq: int, request: Request, now: float) -> None:
+def listen(router: Router, session: Session, seq: int, request: Request, now: float) -> Call:
     """A host's `subscriptions/listen`. Its line is kept by the shim for as long as it is open."""
     call = router.register(session, seq, request)
     call.watch = _result(call)
     router.emit(Keep(session.id, seq))
     _up(router, call, now)
+    return call
 
 
 def rebuild(router: Router, session: Session, seq: int, request: Request, blob: bytes, now: float) -> None:
     """The session listened under an earlier backend; the host may have seen the acknowledgement already."""
-    listen(router, session, seq, request, now)
-    call = session.calls[id_key(request.id)]
-    if blob == _BLOB:
+    call = listen(router, session, seq, request, now)
+    if blob == _BLOB and session.calls.get(call.key) is call:
         call.acknowledged = True
         router.emit(Keep(session.id, seq, _BLOB))
 
 
 def _up(router: Router, call: Call, now: float) -> None:
     if router.upstream.state is State.READY:
-        router.emit(Forward(router.upstream.process, router.ids.send(call)))
+        router.lift(call)
     else:
         router.listening.append(call)
         router.need(now)

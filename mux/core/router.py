@@ -203,23 +203,30 @@ class Router:
         lifecycle.need(self, now)
 
     def _send(self, call: Call) -> None:
+        if self.lift(call):
+            call.counted = True
+            self.quota.take(call.session)
+
+    def lift(self, call: Call) -> bool:
+        """Send the request up under an id of ours; False, and an error to its sender, if it is ambiguous."""
         try:
-            if self.era is Era.MODERN:
+            if self.era is Era.MODERN and call.method != listens.METHOD:
                 call.level = _log_level(call.request)
             line = self.ids.send(call)
         except Malformed as error:
             self.finish(call)
             reason = f"This request is ambiguous: {error}."
             self.emit(Deliver(call.session.id, call.seq, error_line(call.id, errors.INVALID_REQUEST, reason)))
-            return
-        call.counted = True
-        self.quota.take(call.session)
+            if call.method == listens.METHOD:
+                self.emit(Acknowledge(call.session.id, call.seq))
+            return False
         self.emit(Forward(self.upstream.process, line))
+        return True
 
     def probe(self, call: Call, now: float) -> None:
         """A `server/discover` to a process whose era is open: at once, before anything else. It is entered already."""
         if self.upstream.state in (State.OPENING, State.READY):
-            self.emit(Forward(self.upstream.process, self.ids.send(call)))
+            self.lift(call)
         else:
             self.probes.append(call)
             self.need(now)
