@@ -1,4 +1,4 @@
-"""`python -m bench [--out DIR] [--quick]`: direct against through the shim, alternating, as JSON and a table.
+"""`python -m bench`: direct against through the shim, alternating, as JSON and as tables.
 
 A run takes about a minute and keeps two cores busy. What else runs on the machine is in the numbers too.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.load import Lane, rate, round_trips
-from bench.report import machine, markdown
+from bench.report import embedded, machine, markdown
 from mux.cli import interrupts, processes
 from mux.cli.client import Client
 from mux.cli.fleet import Fleet
@@ -166,6 +166,7 @@ def main() -> int:
     """Measure, write `latest.json` and `latest.md`, print the tables."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the multiplexer.", allow_abbrev=False)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results"), metavar="DIR")
+    parser.add_argument("--readme", type=Path, metavar="FILE", help="put the tables between its `bench` marks, too")
     parser.add_argument("--quick", action="store_true", help="a few seconds: whether it works, not how fast it is")
     options = parser.parse_args()
     interrupts.install()
@@ -179,6 +180,9 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "latest.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     (options.out / "latest.md").write_text(markdown(result), encoding="utf-8")
+    if options.readme:
+        text = options.readme.read_text(encoding="utf-8")
+        options.readme.write_text(embedded(text, markdown(result)), encoding="utf-8")
     print(markdown(result))
     return 0
 

@@ -14,6 +14,8 @@ from mux import __version__
 
 Json = dict[str, Any]
 
+OPENING, CLOSING = "<!-- bench -->", "<!-- /bench -->"
+
 
 def machine() -> Json:
     """Where the numbers come from."""
@@ -31,6 +33,15 @@ def machine() -> Json:
         "load": [round(load, 2) for load in os.getloadavg()],
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def embedded(page: str, tables: str) -> str:
+    """`page` with `tables` between its marks. Raises ValueError if it has none."""
+    before, opening, rest = page.partition(OPENING)
+    _, closing, after = rest.partition(CLOSING)
+    if not closing:
+        raise ValueError(f"no {OPENING} … {CLOSING} in the page")
+    return f"{before}{opening}\n{tables}{closing}{after}"
 
 
 def markdown(result: Json) -> str:
