@@ -108,7 +108,8 @@ class Router:
 
     def join(self, session: Session) -> None:
         """Take the session in; nothing is started for it yet."""
-        session.enter(SessionState.PINNED)
+        if session.state is not SessionState.ENDING:  # its input may end while it waits for the verdict on the era
+            session.enter(SessionState.PINNED)
         session.router = self
         self.sessions[session.id] = session
         self.grace = max(self.grace, session.grace)
