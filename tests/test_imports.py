@@ -25,18 +25,10 @@ ALLOWED = {
     "config": {"config"},
     "shim": {"shim", "config", "rendezvous", "wire", "core"},
     "backend": {"backend", "config", "known", "rendezvous", "wire", "core"},
-    "cli": {
-        "cli",
-        "backend",
-        "config",
-        "known",
-        "shim",
-        "rendezvous",
-        "wire",
-        "core",
-    },  # of the shim its options
+    # of the shim its options
+    "cli": {"cli", "backend", "config", "known", "shim", "rendezvous", "wire", "core"},
 }
-"""core ← wire ← rendezvous ← shim; core, wire, rendezvous ← backend ← cli. config stands beside the core, below the shim."""
+"""core ← wire ← rendezvous ← shim; core, wire, rendezvous ← backend ← cli. config stands beside the core."""
 
 STDLIB_ONLY = ("wire", "rendezvous", "shim", "config")
 IMPURE = words(

@@ -20,6 +20,7 @@ NOISE: dict[str, tuple[bytes, ...]] = {
         b"OPENCODE_PROCESS_ROLE",
         b"OPENCODE_RUN_ID",
     ),
+    "opencode 1.18: set by the one run that fetches packages, never by the next": (b"npm_config_user_agent",),
     "Claude Code 2.1: pid of the host, one conversation, its channel to sibling sessions": (
         b"CLAUDE_CODE_MESSAGING_*",
         b"CLAUDE_CODE_REMOTE_SESSION_ID",
