@@ -198,5 +198,6 @@ class SessionConnection(Connection):
                 answered=bool(flags & frames.ANSWERED),
                 repeated=bool(flags & frames.REPEATED),
                 blob=blob,
+                oversize=bool(flags & frames.OVERSIZE),
             )
         )

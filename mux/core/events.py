@@ -59,6 +59,7 @@ class SessionReplay(msgspec.Struct, frozen=True, gc=False):
     answered: bool
     repeated: bool
     blob: bytes
+    oversize: bool = False
 
 
 class SessionReady(msgspec.Struct, frozen=True):
