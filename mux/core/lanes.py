@@ -19,6 +19,7 @@ from mux.core.actions import Deliver
 from mux.core.envelope import Answer, Malformed, Request, error_line, find_in, splice
 from mux.core.identity import canonical_initialize
 from mux.core.methods import Era
+from mux.core.neutral import opening
 from mux.core.scan import find
 from mux.core.upstream import State
 
@@ -35,6 +36,13 @@ MODERN_ERRORS = frozenset({b"-32020", b"-32021", b"-32022"})
 """Errors that only a modern server gives to a discover. MCP 2026-07-28, "Error codes"."""
 
 FIRST_MODERN = "2026-07-28"
+
+_ASKS = "it asks its clients questions, and of several it could not be told whom"
+_DECLARED = "it declares that it bears one session only"
+_INITIALIZE_FIRST = (
+    "This server is shared by clients of every kind (--clients any), in the protocol up to 2025-11-25: "
+    "send `initialize` first."
+)
 
 _NOT_FOUND = b'{"jsonrpc":"2.0","id":0,"error":{"code":-32601,"message":"Method not found"}}'
 _NOT_FOUND_ID = (_NOT_FOUND.index(b"0,"), _NOT_FOUND.index(b"0,") + 1)
@@ -62,13 +70,16 @@ class Lanes:
 
     refusal: how the server answered a discover that it does not know. spare: a process that was started by a probe and
     turned out to be legacy; the first session that initialises gets it. asks: it was seen to ask questions whose
-    owner is unclear, so each new session gets an upstream of its own.
+    owner is unclear, so each new session gets an upstream of its own. declared: it says so itself, whatever it asks.
+    neutral: one upstream for every kind of client, in the era that all of them speak: the legacy one.
     """
 
-    def __init__(self, pool: Pool, key: bytes) -> None:
+    def __init__(self, pool: Pool, key: bytes, *, neutral: bool = False) -> None:
         self.pool = pool
         self.key = key
-        self.verdict = Verdict.UNKNOWN
+        self.neutral = neutral
+        self.declared = False
+        self.verdict = self._at_first = Verdict.LEGACY if neutral else Verdict.UNKNOWN
         self.modern: Router | None = None
         self.spare: Router | None = None
         self.refusal = (_NOT_FOUND, _NOT_FOUND_ID)
@@ -86,6 +97,8 @@ class Lanes:
                 self._hold(session, seq, request, now)
             else:
                 self.pin_legacy(session, request, now).host(session, seq, request, now)
+        elif self.neutral:
+            self.pool.emit(Deliver(session.id, seq, error_line(request.id, errors.INVALID_REQUEST, _INITIALIZE_FIRST)))
         elif is_enveloped(request):
             self.pin_modern(session, request, now).host(session, seq, request, now)
         else:
@@ -108,10 +121,15 @@ class Lanes:
         self.settle_stalled(session)
         params = b"" if request.params is UNSET else bytes(request.params)
         _read_legacy_client(session, params)
-        key = self.key + b"legacy" + canonical_initialize(params)
+        key = self.key + b"legacy"
+        if self.neutral:
+            session.capabilities = frozenset()
+        else:
+            key += canonical_initialize(params)
         router = self.pool.routers.get(key)
-        self.asks = self.asks or (router is not None and router.turns.needed)
-        if self.asks and (router is None or router.sessions):
+        self.asks = self.asks or (router is not None and router.turns.needed and not self.neutral)
+        apart = _DECLARED if self.declared else _ASKS if self.asks and (router is None or router.sessions) else ""
+        if apart:
             key += b"\0%d" % session.id
             router = None
         if router is None and self.spare is not None:
@@ -119,8 +137,23 @@ class Lanes:
             self.pool.rename(router, key)
         if router is None:
             router = self.pool.new_router(self, session, key, Era.LEGACY)
+        router.apart = router.apart or apart
+        if self.neutral:
+            router.handshake.propose(opening())
         self._move(session, router, now)
         return router
+
+    def part(self, router: Router, now: float) -> None:
+        """The server has just declared that it bears one session: whoever came later gets one of his own.
+
+        Nothing of theirs has reached it: their requests wait for its `initialize` to be answered.
+        """
+        self.declared = True
+        router.apart = _DECLARED
+        for session in list(router.sessions.values())[1:]:
+            own = self.pool.new_router(self, session, self.key + b"legacy\0%d" % session.id, Era.LEGACY)
+            own.apart = _DECLARED
+            router.hand_over(session, own, now)
 
     def _move(self, session: Session, router: Router, now: float) -> None:
         before = session.guest_of
@@ -270,7 +303,7 @@ class Lanes:
     def retired(self, router: Router) -> None:
         """That upstream is gone for good; the next one may be of another version, and speak another era."""
         if not any(other.lanes is self for other in self.pool.routers.values()):
-            self.verdict = Verdict.UNKNOWN
+            self.verdict = self._at_first
         if self.modern is router:
             self.modern = None
             if self.verdict is Verdict.PROBING:
@@ -311,6 +344,7 @@ class _Client(msgspec.Struct):
 
 
 class _Initialize(msgspec.Struct):
+    version: str = msgspec.field(default="", name="protocolVersion")
     capabilities: dict[str, msgspec.Raw] = {}
     client: _Client = msgspec.field(default_factory=_Client, name="clientInfo")
 
@@ -322,6 +356,7 @@ def _read_legacy_client(session: Session, params: bytes) -> None:
         return
     session.capabilities = frozenset(known.capabilities)
     session.client = (known.client.name, known.client.version)
+    session.version = known.version
 
 
 def _read_modern_client(session: Session, request: Request) -> None:

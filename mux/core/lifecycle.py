@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mux import limits
 from mux.core import faults, levels, listens, subscriptions
 from mux.core.actions import Deliver, Forward, Launch, Log, Stop
+from mux.core.declaration import bears_one_session
 from mux.core.handshake import INITIALIZED
 from mux.core.methods import REPEATABLE, Era
 from mux.core.upstream import State
@@ -54,6 +55,8 @@ def _open(router: Router) -> None:
 def opened(router: Router, answer: Answer, now: float) -> None:
     """The server has answered `initialize`: everybody who waits gets that answer. A refusal is not kept."""
     again = router.handshake.known
+    if not answer.failed and bears_one_session(answer.line):
+        router.lanes.part(router, now)
     waiters = router.handshake.answered(answer)
     for waiter in waiters:
         if answer.failed:

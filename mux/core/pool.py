@@ -23,6 +23,7 @@ from mux.core.envelope import (
     read_server,
     result_line,
 )
+from mux.core.identity import ANY
 from mux.core.lanes import Lanes, is_enveloped
 from mux.core.replay import Fate, fate
 from mux.core.router import Router
@@ -145,7 +146,8 @@ class Pool:
     def _lanes_of(self, session: Session) -> Lanes:
         lanes = self._lanes.get(session.base_key)
         if lanes is None:
-            lanes = self._lanes[session.base_key] = Lanes(self, session.base_key)
+            lanes = Lanes(self, session.base_key, neutral=session.sharing.clients == ANY)
+            self._lanes[session.base_key] = lanes
             if len(self._lanes) > limits.REMEMBERED_KEYS:
                 used = {router.lanes.key for router in self.routers.values()} | {session.base_key}
                 del self._lanes[next(key for key in self._lanes if key not in used)]
@@ -163,6 +165,7 @@ class Pool:
             entropy=self.entropy,
             allocate=self._allocate,
             lanes=lanes,
+            sharing=session.sharing,
         )
         self.routers[key] = router
         return router
@@ -177,7 +180,7 @@ class Pool:
         self._processes[self._last_process] = router
         return self._last_process
 
-    def _oversize_from_host(self, session: Session, event: events.SessionLine) -> None:
+    def _oversize_from_host(self, session: Session, event: events.SessionLine | events.SessionReplay) -> None:
         id_, is_request = id_of_oversize(event.data)
         if is_request or id_ is None:
             self.emit(Deliver(session.id, event.seq, faults.too_large(id_ or b"null", "The client")))
@@ -219,6 +222,9 @@ class Pool:
     def _session_replay(self, event: events.SessionReplay, now: float) -> None:
         session = self.sessions.get(event.session)
         if session is None or self.draining:
+            return
+        if event.oversize:
+            self._oversize_from_host(session, event)
             return
         message = read_host(event.data)
         match fate(message, answered=event.answered, repeated=event.repeated):

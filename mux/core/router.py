@@ -28,6 +28,7 @@ from mux.core.handshake import Handshake, Waiter
 from mux.core.ids import Ids
 from mux.core.levels import Levels
 from mux.core.methods import Era
+from mux.core.neutral import adapted
 from mux.core.questions import Questions
 from mux.core.quota import Quota
 from mux.core.session import Call, Session
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from mux.core.actions import Action
     from mux.core.envelope import Message
     from mux.core.events import LaunchSpec
+    from mux.core.identity import Sharing
     from mux.core.lanes import Lanes
     from mux.core.session import Watch
     from mux.core.timers import Timers
@@ -56,6 +58,7 @@ class Router:
     emit: takes each action, in order. entropy(n): a random integer in [0, n). allocate: a fresh process number.
     guests: sessions that only asked for its era so far. kept_until: open state of its clients needs this very process.
     active_at: when a host last said anything. changed: its lists may differ from what the hosts have seen.
+    apart: why no other session may join; empty if one may.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Router:
         entropy: Callable[[int], int],
         allocate: Callable[[Router], int],
         lanes: Lanes,
+        sharing: Sharing,
     ) -> None:
         self.number = number
         self.spec = spec
@@ -78,6 +82,8 @@ class Router:
         self.entropy = entropy
         self.allocate = allocate
         self.lanes = lanes
+        self.sharing = sharing
+        self.apart = ""
         self.sessions: dict[int, Session] = {}
         self.guests: dict[int, Session] = {}
         self.upstream = Upstream()
@@ -110,11 +116,29 @@ class Router:
         """Take the session in; nothing is started for it yet."""
         if session.state is not SessionState.ENDING:  # its input may end while it waits for the verdict on the era
             session.enter(SessionState.PINNED)
+        self._adopt(session)
+
+    def _adopt(self, session: Session) -> None:
         session.router = self
         self.sessions[session.id] = session
         self.grace = max(self.grace, session.grace)
         if session.idle_timeout is not None:
             self.idle_timeout = session.idle_timeout
+
+    def hand_over(self, session: Session, other: Router, now: float) -> None:
+        """The session goes on at another upstream, with its `initialize` and all that waits for its answer here."""
+        waiters = [waiter for waiter in self.handshake.waiters if waiter.session is session]
+        calls = [*self.quota.clear(session), *self.turns.leave(session)]
+        self.leave(session, now)
+        if self.handshake.opening is not None:
+            other.handshake.propose(self.handshake.opening)
+        other.handshake.spoken = self.handshake.spoken
+        other.handshake.waiters = waiters
+        other._adopt(session)  # noqa: SLF001 - another of its kind
+        for call in calls:
+            other.quota.wait(call)
+        if waiters or calls:
+            other.need(now)
 
     def invite(self, session: Session) -> None:
         """The session asks this server for its era."""
@@ -287,7 +311,10 @@ class Router:
     def welcome(self, waiter: Waiter) -> None:
         """Give the kept answer to a session. Its line is kept by the shim, to rebuild the session from."""
         self.emit(Keep(waiter.session.id, waiter.seq))
-        self.emit(Deliver(waiter.session.id, waiter.seq, self.handshake.answer_for(waiter.id)))
+        line = self.handshake.answer_for(waiter.id)
+        if self.lanes.neutral:
+            line = adapted(line, waiter.session.version)
+        self.emit(Deliver(waiter.session.id, waiter.seq, line))
 
     def ping(self, session: Session, seq: int, request: Request, now: float) -> None:
         """`ping` of a host: the server's to answer once it can."""
@@ -311,6 +338,8 @@ class Router:
             line = tasks.status_from_host(self, session, message)
             if line is not None:
                 self.send_up(line)
+        elif method == "notifications/roots/list_changed" and self.lanes.neutral:
+            pass  # the server was told of no roots
         elif method != "notifications/progress" or self._is_progress_of(session, message):
             self._pass_up(message)
         self.emit(Acknowledge(session.id, seq))

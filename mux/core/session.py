@@ -103,8 +103,10 @@ class Session:
         "in_flight",
         "opened_at",
         "router",
+        "sharing",
         "spec",
         "state",
+        "version",
         "waiting",
     )
 
@@ -114,6 +116,7 @@ class Session:
         self.spec: LaunchSpec = opened.spec
         self.grace = opened.grace
         self.idle_timeout = opened.idle_timeout
+        self.sharing = opened.sharing
         self.opened_at = now
         self.state = State.OPEN
         self.router: Router | None = None
@@ -124,6 +127,7 @@ class Session:
         self.in_flight = 0
         self.capabilities: frozenset[str] = frozenset()
         self.client: tuple[str, str] = ("", "")
+        self.version = ""
 
     def enter(self, state: State) -> None:
         """Change the state. A transition that the table lacks is a defect of the caller: raises RuntimeError."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mux.core import faults
+from mux.core.identity import Sharing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +45,8 @@ class UpstreamSnapshot(msgspec.Struct, frozen=True):
     since: float
     dropped: int
     last_error: str
+    sharing: Sharing
+    apart: str
 
 
 class PoolSnapshot(msgspec.Struct, frozen=True):
@@ -86,6 +89,8 @@ def snapshot(sessions: Iterable[Session], routers: Iterable[Router], *, draining
                 since=router.upstream.since,
                 dropped=router.dropped,
                 last_error=router.upstream.last_error,
+                sharing=router.sharing,
+                apart=router.apart,
             )
             for router in routers
         ],
