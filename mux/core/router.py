@@ -134,7 +134,7 @@ class Router:
             other.handshake.propose(self.handshake.opening)
         other.handshake.spoken = self.handshake.spoken
         other.handshake.waiters = waiters
-        other._adopt(session)  # noqa: SLF001 - another of its kind
+        other._adopt(session)
         for call in calls:
             other.quota.wait(call)
         if waiters or calls:
