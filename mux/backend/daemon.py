@@ -89,8 +89,15 @@ def _serve_inherited(options: argparse.Namespace) -> None:
         report(str(error).encode())
         raise
     except BaseException as error:
-        report(f"the backend failed: {type(error).__name__}: {error}".encode())
+        report(f"the backend failed: {_root(error)!r}".encode())
         raise
+
+
+def _root(error: BaseException) -> BaseException:
+    """The first fault inside a group of them: the group's own text says nothing to a person."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _serve_foreground(options: argparse.Namespace) -> None:

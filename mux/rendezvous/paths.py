@@ -94,7 +94,10 @@ def check_directory(path: str) -> None:
         raise UnsafePath(f"{path} belongs to uid {found.st_uid}, not to {os.geteuid()}: name another --socket")
     if found.st_mode & 0o077:
         mode = stat.S_IMODE(found.st_mode)
-        raise UnsafePath(f"{path} is open to others (mode {mode:04o}): chmod it to 0700, or name another --socket")
+        raise UnsafePath(
+            f"{path} is open to others (mode {mode:04o}): a socket needs a directory that only you can enter (0700). "
+            "Name one of your own, or give --socket a name without a slash"
+        )
 
 
 def runtime_directories(*, run: str = "/run/user", tmp: str = "/tmp") -> list[str]:  # noqa: S108
