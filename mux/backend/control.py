@@ -12,13 +12,16 @@ import msgspec
 
 from mux.backend import logs
 from mux.backend.connection import Connection
+from mux.errors import MuxError
 from mux.wire import frames
 
-Commands = Mapping[str, Callable[[], Awaitable[Any]]]
+Arguments = dict[str, Any]
+Commands = Mapping[str, Callable[[Arguments], Awaitable[Any]]]
 
 
 class _Command(msgspec.Struct):
     command: str
+    arguments: Arguments = {}
 
 
 class ControlConnection(Connection):
@@ -43,11 +46,16 @@ class ControlConnection(Connection):
     async def _answer(self, seq: int, payload: bytes) -> None:
         answer: dict[str, Any]
         try:
-            name = msgspec.json.decode(payload, type=_Command).command
-            command = self._commands.get(name)
-            answer = {"error": f"unknown command: {name}"} if command is None else {"result": await command()}
+            asked = msgspec.json.decode(payload, type=_Command)
+            command = self._commands.get(asked.command)
+            if command is None:
+                answer = {"error": f"unknown command: {asked.command}"}
+            else:
+                answer = {"result": await command(asked.arguments)}
         except msgspec.DecodeError as error:
             answer = {"error": f'expected {{"command": NAME}}: {error}'}
+        except MuxError as error:
+            answer = {"error": str(error)}
         except Exception as error:  # noqa: BLE001 - an operator's question must not end the backend
             logs.failure("control.failed", error)
             answer = {"error": f"the command failed: {error}"}

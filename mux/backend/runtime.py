@@ -15,6 +15,9 @@ from mux.backend.connection import SessionConnection
 from mux.backend.upstreams import Upstreams
 from mux.core import actions
 from mux.core.events import Event, SessionClosed, SessionOpened, Shutdown, Tick
+from mux.core.explain import explain
+from mux.core.pool import Pool
+from mux.errors import UsageError
 from mux.wire import frames
 
 _TIMER_SLACK_SECONDS = 0.001
@@ -31,6 +34,12 @@ class Core(Protocol):
     def deadline(self) -> float | None: ...
 
     def snapshot(self) -> msgspec.Struct: ...
+
+
+class _Explain(msgspec.Struct):
+    first: int
+    second: int | None = None
+    upstreams: bool = False
 
 
 class Runtime:
@@ -116,6 +125,16 @@ class Runtime:
     def snapshot(self) -> dict[str, Any]:
         """The core's numbers, as plain values."""
         found: dict[str, Any] = msgspec.to_builtins(self.core.snapshot())
+        return found
+
+    def explain(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Why a session, or a server, shares with whom. Raises UsageError for what is not there."""
+        if not isinstance(self.core, Pool):
+            raise UsageError("this backend can not say")
+        asked = msgspec.convert(arguments, _Explain)
+        found: dict[str, Any] = msgspec.to_builtins(
+            explain(self.core, asked.first, asked.second, upstreams=asked.upstreams)
+        )
         return found
 
     def _arm(self) -> None:

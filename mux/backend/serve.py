@@ -16,7 +16,7 @@ import anyio.abc
 
 from mux import __version__
 from mux.backend import logs, record
-from mux.backend.control import ControlConnection
+from mux.backend.control import Arguments, ControlConnection
 from mux.backend.runtime import Core, Runtime
 from mux.backend.server import Resolve, Server
 from mux.backend.status import status
@@ -85,10 +85,13 @@ class Backend:
             stderr=logs.StderrFolder(Path(place.socket.removesuffix(".sock"))),
         )
 
-        async def answer_status() -> dict[str, Any]:
+        async def answer_status(_: Arguments) -> dict[str, Any]:
             return await status(runtime, place.socket, self._started)
 
-        commands = {"status": answer_status}
+        async def answer_explain(arguments: Arguments) -> dict[str, Any]:
+            return runtime.explain(arguments)
+
+        commands = {"status": answer_status, "explain": answer_explain}
         self._server = Server(
             self._listener,
             tasks,

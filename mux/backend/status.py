@@ -53,7 +53,20 @@ def _upstream(entry: Json, runtime: Runtime, now: float) -> Json:
         "waiting": entry["waiting"],
         "dropped": entry["dropped"],
         "last_error": entry["last_error"],
+        **_sharing(entry),
         "uptime_seconds": None if started is None else round(now - started, 3),
+    }
+
+
+def _sharing(entry: Json) -> Json:
+    """How widely it is shared, and why."""
+    sharing = entry.get("sharing") or {}
+    return {
+        "scope": sharing.get("scope"),
+        "scope_reason": sharing.get("reason"),
+        "clients": sharing.get("clients"),
+        "hint": sharing.get("hint") or None,
+        "apart": entry.get("apart") or None,
     }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mux import __version__
+from mux.config import load
 from mux.errors import MuxError, NoBackend, WireError
 from mux.limits import CONTROL_SECONDS, READ_BYTES
 from mux.wire.frames import LINE, OUT, ROLE_CONTROL, Hello, frame
@@ -27,12 +28,21 @@ def add_socket_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--socket",
         metavar="NAME|PATH",
-        default=os.environ.get("MUX_SOCKET") or None,
-        help="the backend's socket: a path, or a name in the runtime directory (default: $MUX_SOCKET, else the user's)",
+        default=_configured_socket(),
+        help="the backend's socket: a path, or a name in the runtime directory (default: as `mux config` shows)",
     )
 
 
-def ask(places: Sequence[Place], command: str) -> Json | None:
+def _configured_socket() -> str | None:
+    """What a session that starts here would use, as long as its own command line does not say otherwise."""
+    try:
+        cwd = os.getcwd()
+    except OSError:
+        cwd = None
+    return load(os.environ, cwd, {}).get("socket")
+
+
+def ask(places: Sequence[Place], command: str, **arguments: object) -> Json | None:
     """The result of a control command from the first live backend of `places`, or None if there is none.
 
     Raises MuxError if a backend is there and refuses or does not answer, UnsafePath if what is there is not ours.
@@ -48,7 +58,7 @@ def ask(places: Sequence[Place], command: str) -> Json | None:
         return None
     socket = attached.place.socket
     try:
-        return _result(_answer(attached, json.dumps({"command": command}).encode()), socket)
+        return _result(_answer(attached, json.dumps({"command": command, "arguments": arguments}).encode()), socket)
     except TimeoutError as error:
         raise MuxError(f"the backend at {socket} does not answer") from error
     except OSError as error:

@@ -13,6 +13,11 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
+def printable_lines(text: str, *, indent: str = "") -> str:
+    """The same of many lines, which stay lines."""
+    return "\n".join(f"{indent}{printable(line)}".rstrip() for line in text.splitlines())
+
+
 def command(argv: Iterable[object]) -> str:
     """An argv as a shell would take it."""
     return printable(shlex.join(str(word) for word in argv))
