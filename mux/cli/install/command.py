@@ -90,9 +90,15 @@ def _run(options: argparse.Namespace) -> int:
     found = places(hosts, home, directory)
     mine = [place for place in found if options.project or not place.shared]
     plans, refused = _plans(mine, options)
-    for plan in plans:
-        _show(plan, home)
-    sys.stdout.flush()  # what is about to be written has been seen
+    try:
+        for plan in plans:
+            _show(plan, home)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its exit
+        if not options.yes:
+            return 0
+        raise MuxError("nobody reads the changes any more, so nothing is written. Let the output through") from None
     written = [plan for plan in plans if options.yes and plan.changes and _write(plan, home, refused)]
     for complaint in refused:
         print(f"mux: {complaint}", file=sys.stderr)

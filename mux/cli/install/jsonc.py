@@ -10,7 +10,9 @@ from mux.cli.install.syntax import Format, Items, Member, Node, Other, SyntaxFau
 from mux.limits import CONFIG_DEPTH
 
 _TRIVIA = re.compile(r"(?:[ \t\r\n]++|//[^\r\n]*+|/\*(?:[^*]++|\*(?!/))*+\*/)*+")
+_BEGIN_TRIVIA = frozenset(" \t\r\n/")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"')
+_CONSTANTS = {"true": True, "false": False, "null": None}
 _ATOM = re.compile(r"(?:-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null)(?![\w.+-])")
 
 
@@ -29,24 +31,20 @@ def parse(text: str) -> Table:
 
 def skip(text: str, at: int) -> int:
     """The offset after white space and comments."""
+    if text[at : at + 1] not in _BEGIN_TRIVIA:  # the common case, at a tenth of the price
+        return at
     found = _TRIVIA.match(text, at)
     assert found is not None
     return found.end()
 
 
-def plain(text: str) -> Any:
-    """The content, without comments. Raises SyntaxFault."""
-    return _plain(parse(text))
-
-
-def _plain(node: Node) -> Any:
-    match node:
-        case Table(members=members):
-            return {member.key: _plain(member.value) for member in members}
-        case Items(items=items):
-            return [_plain(item) for item in items]
-        case Word(value=value) | Other(value=value):
-            return value
+def plain(_text: str, node: Node) -> Any:
+    """The content, without comments."""
+    if isinstance(node, Table):
+        return {member.key: plain(_text, member.value) for member in node.members}
+    if isinstance(node, Items):
+        return [plain(_text, item) for item in node.items]
+    return node.value
 
 
 class _Parser:
@@ -81,8 +79,9 @@ class _Parser:
         found = _ATOM.match(self._text, self._at)
         if found is None:
             raise self.fault("expected a value")
+        atom = found.group()
         try:
-            value = json.loads(found.group())
+            value = _CONSTANTS[atom] if atom in _CONSTANTS else json.loads(atom)
         except ValueError:
             raise self.fault("this number has too many digits") from None
         start, self._at = self._at, found.end()
@@ -131,7 +130,8 @@ class _Parser:
         if found is None:
             raise self.fault("this string does not end on its line, or has an unknown escape in it")
         start, self._at = self._at, found.end()
-        return Word(start, self._at, json.loads(found.group()))
+        literal = found.group()
+        return Word(start, self._at, json.loads(literal) if "\\" in literal else literal[1:-1])
 
 
 JSONC = Format(parse, skip, plain, '"{}": ')

@@ -63,7 +63,7 @@ def make(place: Place, judge: Judge, only: Collection[str]) -> Plan:
     notes = [judge(text, server) for server in found if not only or server.path[-1] in only or server.name in only]
     edits = [edit for note in notes for edit in note.edits]
     new = apply(text, edits)
-    _prove(place, text, new, notes)
+    _prove(place, form.plain(text, root), new, notes)
     diff = list(Diff(text, edits, servers.secrets(root, found)).lines()) if edits else []
     return Plan(place, old, new, notes, diff)
 
@@ -132,10 +132,12 @@ class Uninstall:
         return Note(server, "no longer shared", edits, argv)
 
 
-def _prove(place: Place, old: str, new: str, notes: Sequence[Note]) -> None:
-    """Read `new` with fresh eyes: the commands are what they should be, and nothing else has changed."""
+def _prove(place: Place, expected: Any, new: str, notes: Sequence[Note]) -> None:
+    """Read `new` with fresh eyes: the commands of `expected`, the old content, have changed, and nothing else has."""
+    if not any(note.edits for note in notes):
+        return
     form = format_of(place.path)
-    expected, actual = form.plain(old), form.plain(new)
+    actual = form.plain(new, form.parse(new))
     for note in notes:
         if not note.edits:
             continue

@@ -61,7 +61,9 @@ def _beside(name: str) -> str | None:
 
 def _passing(path: str, environment: Mapping[str, str]) -> bool:
     """Is `path` in a cache, where `uvx` and `pipx run` put programs."""
-    real = os.path.realpath(path)
+    home = environment.get("HOME") or os.path.expanduser("~")
     named = (environment.get(name) for name in ("XDG_CACHE_HOME", "UV_CACHE_DIR"))
-    inside = any(real.startswith(os.path.realpath(cache) + os.sep) for cache in named if cache)
-    return inside or not {".cache", "Caches"}.isdisjoint(real.split(os.sep))
+    caches = [*named, os.path.join(home, ".cache"), os.path.join(home, "Library", "Caches")]
+    real = os.path.realpath(path)
+    inside = any(real.startswith(os.path.realpath(cache) + os.sep) for cache in caches if cache)
+    return inside or os.path.join("pipx", ".cache") + os.sep in real

@@ -96,13 +96,13 @@ class Format:
     """One file format.
 
     `parse`: the tree; an empty table where the text says nothing; raises SyntaxFault.
-    `skip`: the offset after white space and comments. `plain`: the content as Python has it.
+    `skip`: the offset after white space and comments. `plain`: the content of a text and its tree as Python has it.
     `assignment`: how a key is written before its value, with {} for its name.
     """
 
     parse: Callable[[str], Table]
     skip: Callable[[str, int], int]
-    plain: Callable[[str], Any]
+    plain: Callable[[str, Table], Any]
     assignment: str
 
 

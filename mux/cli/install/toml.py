@@ -18,7 +18,7 @@ _PLACE = re.compile(r" \(at (?:line ([0-9]+), column ([0-9]+)|end of document)\)
 
 def parse(text: str) -> Table:
     """The tree. Raises SyntaxFault."""
-    plain(text)
+    _load(text)
     return _Scanner(text).document()
 
 
@@ -29,8 +29,12 @@ def skip(text: str, at: int) -> int:
     return found.end()
 
 
-def plain(text: str) -> Any:
-    """The content. Raises SyntaxFault."""
+def plain(text: str, _tree: Table) -> Any:
+    """The content, as tomllib reads it. Raises SyntaxFault."""
+    return _load(text)
+
+
+def _load(text: str) -> Any:
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:

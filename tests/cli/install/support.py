@@ -80,15 +80,15 @@ class UserHome:
     def environment(self) -> dict[str, str]:
         return {"HOME": str(self.path), "PATH": os.defpath, "PYTHONUTF8": "1"}
 
-    def command(self, *words: str) -> list[str]:
-        """`mux WORDS`, which names this home's shim where it installs."""
-        shim = ["--shim", self.shim] if words[0] == "install" and "--shim" not in words else []
+    def command(self, *words: str, named: bool = True) -> list[str]:
+        """`mux WORDS`, which names this home's shim where it installs, unless it is not `named`."""
+        shim = ["--shim", self.shim] if named and words[0] == "install" and "--shim" not in words else []
         return [sys.executable, "-m", "mux", *words, *shim]
 
-    def mux(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def mux(self, *words: str, named: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run it in the project."""
         return subprocess.run(
-            self.command(*words),
+            self.command(*words, named=named),
             env=self.environment | environment,
             cwd=self.project,
             capture_output=True,
