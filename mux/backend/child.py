@@ -32,6 +32,7 @@ class Child:
     """A server from Launch to its last event: ProcessFailed, or ProcessStarted, lines, ProcessExited.
 
     `run` dispatches the events, from the loop's thread and never from within a call of this class.
+    detached: whether something that it started had left its process group, when last looked.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Child:
         self._stdin = _Writer(self._loop)
         self._turn = anyio.Event()
         self._leader_gone = anyio.Event()
+        self.detached = False
         self._tree: set[reap.Identity] = set()
         self._mark = secrets.token_hex(8)
 
@@ -102,6 +104,8 @@ class Child:
             self._tree |= reap.marked(self._mark, rows, started)
             self._tree.discard(self.identity)
             self._tree = reap.living(self._tree)
+            found = (rows.get(identity.pid) for identity in self._tree)
+            self.detached = any(row is not None and row.group != leader for row in found)
 
     def record(self) -> UpstreamRecord | None:
         """The server's entry in NAME.json, once it runs."""

@@ -5,7 +5,6 @@ It is a hint; the socket is the truth. Every process in it is proven by pid, sta
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import stat
@@ -16,7 +15,9 @@ import msgspec
 from mux import __version__
 from mux.backend import logs, reap
 from mux.backend.reap import Identity
+from mux.failpoints import ARMED, hit
 from mux.limits import RECORD_BYTES
+from mux.rendezvous import files
 
 
 class UpstreamRecord(msgspec.Struct, frozen=True):
@@ -45,19 +46,13 @@ def describe() -> Record:
 
 def write(path: Path, record: Record) -> None:
     """Replace the record, whole or not at all. Raises OSError."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        with open(fd, "wb") as file:
-            file.write(msgspec.json.encode(record) + b"\n")
-            file.flush()
-            os.fsync(fd)
-        temporary.rename(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    files.replace(str(path), msgspec.json.encode(record) + b"\n", renaming=_written if ARMED else None)
+    if ARMED:
+        hit("record.renamed")
+
+
+def _written() -> None:
+    hit("record.written")
 
 
 def read(path: Path) -> Record | None:

@@ -21,6 +21,7 @@ from mux.backend.runtime import Core, Runtime
 from mux.backend.server import Resolve, Server
 from mux.backend.status import status
 from mux.backend.upstreams import Upstreams
+from mux.core.events import ProcessTree
 from mux.limits import DRAIN_SECONDS, SELF_CHECK_SECONDS, STOP_STEP_SECONDS
 from mux.rendezvous.listener import inode, unlink_own
 from mux.rendezvous.paths import Place
@@ -141,6 +142,8 @@ class Backend:
         while self._serving:
             await anyio.sleep(SELF_CHECK_SECONDS)
             self._upstreams.look()
+            for child in self._upstreams:
+                self._runtime.dispatch(ProcessTree(child.process, child.detached))
             if not self._found():
                 logs.event("error", "socket.lost", socket=self._place.socket)
                 self._serving = False

@@ -121,7 +121,7 @@ class File:
             try:
                 yield key, limit(key, value)
             except UsageError as error:
-                self.complain(f"[limits] {key} = {shown(value)} is ignored: it {error}")
+                self.complain(f"[limits] {key} {error}: ignored")
 
     def _table(self, key: str) -> Table:
         value = self.table.get(key, {})
@@ -141,7 +141,7 @@ class File:
         try:
             return from_file(name, value)
         except UsageError as error:
-            self.complain(f"{key} = {shown(value)} is ignored: it {error}")
+            self.complain(f"{key} {error}: ignored")
             return None
 
 

@@ -38,7 +38,7 @@ def schema() -> Json:
         "properties": {
             **{name.replace("-", "_"): _setting(name) for name in VALUED},
             "env": {
-                "description": "Variables for which the list of noise does not decide; `*` at the end: all that begin so",
+                "description": "Variables that the list of noise does not decide; `*` at the end: all that begin so",
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {

@@ -95,6 +95,13 @@ class ProcessLine(msgspec.Struct, frozen=True, gc=False):
     oversize: bool = False
 
 
+class ProcessTree(msgspec.Struct, frozen=True):
+    """Whether something that the server started has left its process group, as what is to live on does."""
+
+    process: int
+    detached: bool
+
+
 class ProcessExited(msgspec.Struct, frozen=True):
     """The server is gone, its tree reaped, its output read to the end.
 
@@ -147,6 +154,7 @@ Event = (
     | SessionClosed
     | ProcessStarted
     | ProcessLine
+    | ProcessTree
     | ProcessExited
     | ProcessFailed
     | Tick

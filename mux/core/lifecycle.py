@@ -116,7 +116,7 @@ def idle(router: Router, now: float) -> None:
     if router.timers.due_at((router.number, "idle")) > now:
         return
     busy = router.ids.flying or router.quota.ring or router.turns.waiting or router.subscriptions.topics
-    if busy or router.tasks.owner or len(router.questions) or now < router.kept_until:
+    if busy or router.tasks.owner or len(router.questions) or router.detached or now < router.kept_until:
         router.timers.set((router.number, "idle"), now + limits.IDLE_AGAIN_SECONDS)
         return
     router.emit(Log("info", "upstream-idle", {"upstream": router.number}))
@@ -193,6 +193,7 @@ def _gone(router: Router, cause: str, now: float, *, wanted: bool) -> None:
     router.early.clear()
     router.tasks.clear()
     router.kept_until = 0.0
+    router.detached = False
     for question in router.questions.clear():
         line = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b}}\n' % question.id
         router.emit(Deliver(question.session.id, 0, line))

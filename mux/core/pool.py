@@ -67,6 +67,7 @@ class Pool:
             events.SessionEof: self._session_eof,
             events.SessionClosed: self._session_closed,
             events.ProcessStarted: self._process_started,
+            events.ProcessTree: self._process_tree,
             events.ProcessExited: self._process_exited,
             events.ProcessFailed: self._process_failed,
             events.Tick: self._tick,
@@ -308,6 +309,11 @@ class Pool:
         router = self._processes.get(event.process)
         if router is not None and router.upstream.process == event.process and router.upstream.running:
             lifecycle.started(router, event.pid, now)
+
+    def _process_tree(self, event: events.ProcessTree, _now: float) -> None:
+        router = self._processes.get(event.process)
+        if router is not None and router.upstream.process == event.process:
+            router.detached = event.detached
 
     def _process_exited(self, event: events.ProcessExited, now: float) -> None:
         router = self._processes.pop(event.process, None)

@@ -58,7 +58,7 @@ class Router:
     emit: takes each action, in order. entropy(n): a random integer in [0, n). allocate: a fresh process number.
     guests: sessions that only asked for its era so far. kept_until: open state of its clients needs this very process.
     active_at: when a host last said anything. changed: its lists may differ from what the hosts have seen.
-    apart: why no other session may join; empty if one may.
+    apart: why no other session may join; empty if one may. detached: it has started what is to live on.
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class Router:
         self.active_at = 0.0
         self.idle_timeout: float | None = None
         self.changed = False
+        self.detached = False
 
     def first_id(self) -> int:
         """Where ids of a generation start: at random, so that an answer to the generation before matches nothing."""
