@@ -173,6 +173,21 @@ READ_BYTES = 256 * KIB
 SMALL_READ_BYTES = 32 * KIB
 """A shim's read while little comes, bytes: malloc serves it without the kernel. After a full one: READ_BYTES."""
 
+# --- park ---------------------------------------------------------------------------------
+
+PARK_SECONDS = 10.0
+"""A session without a line either way for this long is parked: agents think for seconds, people for minutes."""
+
+PARK_SCANS = 4
+PARK_AT_ONCE = 32
+"""How often in that time the backend looks who is quiet, and how many it asks then: an exec each costs 2 ms of CPU."""
+
+PARK_ANSWER_SECONDS = 1.0
+"""How long a shim waits for the backend to take its stdin; it reads nothing meanwhile. Else it stays awake."""
+
+PARK_UPGRADE_SECONDS = 300
+"""How long a parked session that is woken waits for an interpreter and a package that are being replaced."""
+
 # --- logs ---------------------------------------------------------------------------------
 
 LOG_BYTES = 10 * MIB

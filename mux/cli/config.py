@@ -20,6 +20,7 @@ DEFAULTS = {
     "socket": "the user's",
     "grace": f"{limits.GRACE_SECONDS:g}",
     "idle-timeout": f"{limits.IDLE_SECONDS:g} for a server that is known to bear it, else 0 (never)",
+    "park-after": f"{limits.PARK_SECONDS:g}",
     "scope": "directory",
     "clients": "exact",
     "fallback": "direct",

@@ -13,6 +13,7 @@ _SAYS = {
     "socket": "The backend's socket: a name in the runtime directory, or a path (a project's: after `mux trust`)",
     "grace": "How long a server outlives its last session",
     "idle-timeout": "When an idle server is stopped; 0 for never",
+    "park-after": "When a quiet session's shim becomes a sleeping shell; 0 for never",
     "scope": "Within what a server is shared; known servers are never shared wider than they can bear",
     "clients": "exact: a server for each kind of client; any: one for all of them",
     "fallback": "What to do where sharing is impossible: run the server directly, or nothing",

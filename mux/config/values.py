@@ -13,7 +13,7 @@ WIDTH = ("session", "directory", "project", "user")
 """Scopes from the narrowest to the widest."""
 
 CHOICES = {"scope": (*WIDTH[1:], WIDTH[0]), "clients": ("exact", "any"), "fallback": ("direct", "error")}
-TIMES = ("grace", "idle-timeout")
+TIMES = ("grace", "idle-timeout", "park-after")
 FLAGS = ("no-share",)
 VALUED = ("socket", *TIMES, *CHOICES)
 NAMES = (*VALUED, *FLAGS)
@@ -98,6 +98,10 @@ def is_variable(value: object) -> bool:
 
 def shown(value: object) -> str:
     """A value as an error shows it: one short printable line."""
-    text = repr(value)
-    text = "".join(character if character.isprintable() else "?" for character in text)
+    text = printable(repr(value))
     return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def printable(text: str) -> str:
+    """`text` without what could move a cursor or begin a line: files come from anywhere."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -36,6 +36,7 @@ options, each also as --NAME=VALUE and as the environment variable in brackets:
   --socket PATH|NAME     the backend to meet: a path, or a name in the runtime directory [MUX_SOCKET]
   --grace TIME           keep the server this long after its last session: 30, 90s, 15m [MUX_GRACE]
   --idle-timeout TIME    stop an idle server after this long; 0: never [MUX_IDLE_TIMEOUT]
+  --park-after TIME      let a quiet session sleep as a shell of 0.1 MB after this; 0: never [MUX_PARK_AFTER]
   --scope SCOPE          share within a directory, project, user or session [MUX_SCOPE]
   --clients exact|any    a server for each kind of client, or one for all of them [MUX_CLIENTS]
   --no-share             a server of its own for this session [MUX_NO_SHARE]
