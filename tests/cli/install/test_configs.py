@@ -16,7 +16,7 @@ from mux.cli.install.plan import Install, make
 from tests.support.runtime import Runtime, program
 
 CONFIGS = Path(__file__).parents[3] / "configs"
-PATHS = sorted(path for path in CONFIGS.iterdir() if path.name not in ("README.md", "mux.toml"))
+PATHS = sorted(path for path in CONFIGS.iterdir() if path.name != "README.md" and not path.name.startswith("mux."))
 
 WITHOUT_COMMENTS = ("claude-code", "claude-desktop", "cursor", "windsurf")
 """Hosts that read JSON and nothing else, or are not known to read more."""
