@@ -16,7 +16,7 @@ from mux import limits
 from mux.config import Settings
 from mux.config.names import names, normal
 from mux.config.trust import is_trusted
-from mux.config.values import OF_A_SERVER, VALUED, WIDTH, from_file, is_name, is_variable, limit, shown
+from mux.config.values import OF_A_SERVER, VALUED, WIDTH, from_file, is_name, is_variable, limit, printable, shown
 from mux.errors import MuxError, UsageError
 
 FILE_BYTES = 1 << 20
@@ -37,7 +37,7 @@ class File:
 
     def complain(self, what: str) -> None:
         """One line for a person."""
-        self.settings.complaints.append(f"{self.path}: {what}")
+        self.settings.complaints.append(printable(f"{self.path}: {what}"))
 
     def read(self) -> bool:
         """Take the content in; whether there is one to go by. A file that others could have written is none."""
@@ -98,19 +98,19 @@ class File:
                 elif (text := self._checked(name, value, f"{where}: {key}")) is not None and applies:
                     yield name, text, f"[[server]] match = {shown(patterns)}"
 
-    def variables(self, kind: str) -> list[str]:
-        """The names in `[env]` under `count` or `ignore`."""
-        table = self._table("env")
-        for key in table.keys() - {"count", "ignore"}:
-            self.complain(f"[env] {key} = {shown(table[key])} is ignored: there are count and ignore")
-        listed = table.get(kind, [])
-        if isinstance(listed, list):
-            for value in listed:
-                if not is_variable(value):
-                    self.complain(f"[env] {kind}: {shown(value)} is ignored: it is no name of a variable")
-            return [value for value in listed if is_variable(value)]
-        self.complain(f"[env] {kind} = {shown(listed)} is ignored: it is a list of names")
-        return []
+    def variables(self) -> Iterator[tuple[str, str]]:
+        """(count or ignore, name of a variable) for each well-formed one in `[env]`."""
+        for kind, listed in self._table("env").items():
+            if kind not in ("count", "ignore"):
+                self.complain(f"[env] {kind} = {shown(listed)} is ignored: there are count and ignore")
+            elif not isinstance(listed, list):
+                self.complain(f"[env] {kind} = {shown(listed)} is ignored: it is a list of names")
+            else:
+                for value in listed:
+                    if is_variable(value):
+                        yield kind, value
+                    else:
+                        self.complain(f"[env] {kind}: {shown(value)} is ignored: it is no name of a variable")
 
     def limits(self) -> Iterator[tuple[str, int | float]]:
         """(name, value) of each well-formed limit."""
@@ -174,8 +174,8 @@ def _take(file: File, command: Sequence[str]) -> None:
         settings.set(name, _socket(file, value) if name == "socket" else value, file.path)
     for name, value, where in file.sections(command):
         settings.set(name, value, f"{file.path} {where}", own=True)
-    settings.count |= dict.fromkeys(file.variables("count"), file.path)
-    settings.ignore |= dict.fromkeys(file.variables("ignore"), file.path)
+    for kind, variable in file.variables():
+        (settings.count if kind == "count" else settings.ignore)[variable] = file.path
     settings.limits |= {name: (value, file.path) for name, value in file.limits()}
 
 
@@ -214,7 +214,7 @@ def _socket(file: File, value: str) -> str:
     """A path in a file starts where the file is, or at home."""
     if value.startswith("~/"):
         return os.path.expanduser(value)
-    return os.path.join(os.path.dirname(file.path), value) if "/" in value else value
+    return os.path.normpath(os.path.join(os.path.dirname(file.path), value)) if "/" in value else value
 
 
 def _foreign(found: os.stat_result) -> str:

@@ -117,15 +117,21 @@ def _of_line(line: str, depth: int) -> Iterator[str]:
     try:
         for word in lexer:
             if set(word) <= set("();<>|&"):
-                yield from _names(command, depth - 1)
+                yield from _names(_simple(command), depth - 1)
                 command = []
-            elif word != "exec" or command:
+            else:
                 command.append(word)
     except ValueError:  # a quote that is not closed
         pass
-    while command and "=" in command[0]:
-        del command[0]
-    yield from _names(command, depth - 1)
+    yield from _names(_simple(command), depth - 1)
+
+
+def _simple(command: list[str]) -> list[str]:
+    """A command of a shell without what stands before its program."""
+    at = 0
+    while at < len(command) and ("=" in command[at] or command[at] == "exec"):
+        at += 1
+    return command[at:]
 
 
 def _of_runner(rest: list[str], depth: int) -> Iterator[str]:
@@ -149,7 +155,7 @@ def _of_runner(rest: list[str], depth: int) -> Iterator[str]:
         package = _package(word)
         if word.startswith("@") or "/" not in word:
             yield package
-        if package == word and not word.startswith("@"):
+        if not word.startswith("@") and (package == word or "/" in word):
             yield from _names(rest[at:], depth - 1)
 
 
