@@ -74,9 +74,10 @@ class GoAway(msgspec.Struct, frozen=True):
 
 
 class Launch(msgspec.Struct, frozen=True):
-    """Start a server as `process`; answer with ProcessStarted or ProcessFailed, later ProcessExited."""
+    """Start the server of `upstream` as `process`; answer with ProcessStarted or ProcessFailed, later ProcessExited."""
 
     process: int
+    upstream: int
     generation: int
     spec: LaunchSpec
 

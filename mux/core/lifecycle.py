@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mux.core.router import Router
     from mux.core.session import Call
 
+    Fields = dict[str, str | int | float]
+
 
 def need(router: Router, now: float) -> None:
     """Something waits for the server: start it unless it runs, or is to be started when a pause is over."""
@@ -26,7 +28,7 @@ def need(router: Router, now: float) -> None:
         process = router.allocate(router)
         upstream.start(process, now)
         router.timers.set((router.number, "start"), now + limits.START_SECONDS)
-        router.emit(Launch(process, upstream.generation, router.spec))
+        router.emit(Launch(process, router.number, upstream.generation, router.spec))
     elif upstream.state is State.OPENING and router.handshake.waiters and not router.handshake.uid:
         _open(router)
 
@@ -77,6 +79,8 @@ def ready(router: Router, now: float) -> None:
     """The server takes requests: restore what earlier generations knew, then send what waits."""
     router.upstream.enter(State.READY, now)
     router.timers.cancel((router.number, "start"))
+    fields: Fields = {"upstream": router.number, "generation": router.upstream.generation, "era": router.era.value}
+    router.emit(Log("info", "upstream.ready", fields))
     announce(router)
     rest_at(router, now)
     for line in router.early:
@@ -101,11 +105,15 @@ def _lists_changed(router: Router) -> None:
 
 def rest_at(router: Router, now: float) -> None:
     """Set the time at which an idle server is stopped, unless it never is."""
-    timeout = router.idle_timeout
-    if timeout is None:
-        timeout = limits.IDLE_SECONDS if router.era is Era.MODERN else 0.0
-    if timeout:
+    if timeout := idle_timeout(router):
         router.timers.set((router.number, "idle"), max(router.active_at, now - timeout) + timeout)
+
+
+def idle_timeout(router: Router) -> float:
+    """Seconds after which an idle server is stopped, 0 for never: as somebody chose, else what its era bears."""
+    if router.idle_timeout is not None:
+        return router.idle_timeout
+    return limits.IDLE_SECONDS if router.era is Era.MODERN else 0.0
 
 
 def idle(router: Router, now: float) -> None:
@@ -119,12 +127,14 @@ def idle(router: Router, now: float) -> None:
     if busy or router.tasks.owner or len(router.questions) or router.detached or now < router.kept_until:
         router.timers.set((router.number, "idle"), now + limits.IDLE_AGAIN_SECONDS)
         return
-    router.emit(Log("info", "upstream-idle", {"upstream": router.number}))
+    fields: Fields = {"upstream": router.number, "seconds": round(now - router.active_at)}
+    router.emit(Log("info", "upstream.idle", fields))
     stop(router, now)
 
 
 def restart(router: Router, now: float) -> None:
     """A new generation, planned: what is at the server is answered first, what comes meanwhile waits for the next."""
+    router.emit(Log("info", "upstream.restart", {"upstream": router.number, "state": router.upstream.state.value}))
     if router.upstream.state is State.READY:
         router.upstream.enter(State.DRAINING, now)
         router.timers.set((router.number, "drain"), now + limits.DRAIN_SECONDS)
@@ -161,6 +171,7 @@ def overdue(router: Router, now: float) -> None:
     if router.upstream.state not in (State.STARTING, State.OPENING):
         return
     cause = f"it has not answered `initialize` for {limits.START_SECONDS:.0f} s. It is still starting: try again."
+    router.emit(Log("warning", "upstream.slow", {"upstream": router.number, "seconds": limits.START_SECONDS}))
     _refuse_waiting(router, cause, now)
     router.timers.set((router.number, "start"), now + limits.START_SECONDS)
 
@@ -203,8 +214,9 @@ def _gone(router: Router, cause: str, now: float, *, wanted: bool) -> None:
         upstream.fail(cause, now)
         router.changed = router.handshake.known
         router.timers.set((router.number, "rest"), upstream.due)
-        fields: dict[str, str | int | float] = {"upstream": router.number, "generation": upstream.generation}
-        router.emit(Log("warning", "upstream-died", fields))
+        pause = round(upstream.due - now, 3)
+        fields: Fields = {"upstream": router.number, "generation": upstream.generation, "state": upstream.state.value}
+        router.emit(Log("warning", "upstream.died", {**fields, "pause": pause}))
     if router.era is Era.PROBING:
         router.lanes.probe_died(router, cause, now)
         return

@@ -121,6 +121,8 @@ class Pool:
         if event.oversize:
             self._oversize_from_host(session, event)
             return
+        if len(event.data) > limits.MESSAGE_WARN_BYTES:
+            self._large(len(event.data), "session", session.id)
         message = read_host(event.data)
         router = session.router
         if router is not None and not isinstance(message, Rejected):
@@ -187,7 +189,10 @@ class Pool:
             self.emit(Deliver(session.id, event.seq, faults.too_large(id_ or b"null", "The client")))
         else:
             self.emit(Acknowledge(session.id, event.seq))
-        self.emit(Log("warning", "oversize-from-host", {"session": session.id}))
+        self.emit(Log("warning", "message.oversize", {"session": session.id}))
+
+    def _large(self, size: int, sender: str, number: int) -> None:
+        self.emit(Log("warning", "message.large", {sender: number, "bytes": size}))
 
     def _session_eof(self, event: events.SessionEof, _now: float) -> None:
         session = self.sessions.get(event.session)
@@ -285,6 +290,8 @@ class Pool:
         if event.oversize:
             self._oversize_from_server(router, event, now)
             return
+        if len(event.data) > limits.MESSAGE_WARN_BYTES:
+            self._large(len(event.data), "upstream", router.number)
         message = read_server(event.data)
         if isinstance(message, Answer):
             router.answer(message, now)
@@ -297,7 +304,7 @@ class Pool:
 
     def _oversize_from_server(self, router: Router, event: events.ProcessLine, now: float) -> None:
         id_, is_request = id_of_oversize(event.data)
-        self.emit(Log("warning", "oversize-from-server", {"upstream": router.number}))
+        self.emit(Log("warning", "message.oversize", {"upstream": router.number}))
         call = router.ids.settle(id_, now) if id_ is not None and not is_request else None
         if call is None:
             router.dropped += 1
@@ -347,6 +354,7 @@ class Pool:
                 case ("grace", int(number)) if number in by_number:
                     router = by_number[number]
                     if not router.sessions and not router.guests:
+                        self.emit(Log("info", "upstream.unused", {"upstream": router.number}))
                         lifecycle.stop(router, now)
                     self._retire(router, now)
                 case (int(number), "start") if number in by_number:

@@ -137,7 +137,7 @@ def request(router: Router, message: Request, now: float) -> None:
         _ask(router, able[0], message, [])
     else:
         if len(able) > 1:
-            _ambiguous(router)
+            _ambiguous(router, message.method)
         router.send_up(error_line(message.id, errors.INTERNAL_ERROR, _refusal(message.method, able, anybody=anybody)))
 
 
@@ -168,10 +168,10 @@ def _refusal(method: str, able: list[Session], *, anybody: bool) -> str:
     )
 
 
-def _ambiguous(router: Router) -> None:
+def _ambiguous(router: Router, method: str) -> None:
     if not router.turns.needed:
         router.turns.needed = True
-        router.emit(Log("warning", "asks-questions", {"upstream": router.number}))
+        router.emit(Log("warning", "question.ambiguous", {"upstream": router.number, "method": method}))
 
 
 def _ask(router: Router, session: Session, message: Request, edits: Edits) -> None:

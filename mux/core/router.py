@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mux import errors, limits
 from mux.core import faults, levels, lifecycle, listens, questions, subscriptions, tasks
-from mux.core.actions import Acknowledge, Deliver, Dismiss, Forward, Keep
+from mux.core.actions import Acknowledge, Deliver, Dismiss, Forward, Keep, Log
 from mux.core.envelope import (
     Answer,
     Malformed,
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from mux.core.timers import Timers
 
 LOG_LEVEL = (b"_meta", b"io.modelcontextprotocol/logLevel")
+_NAME_CHARACTERS = 64
+"""Of a client's own name in the log: it may be as long as a message."""
 
 
 class Router:
@@ -122,6 +124,10 @@ class Router:
     def _adopt(self, session: Session) -> None:
         session.router = self
         self.sessions[session.id] = session
+        fields: dict[str, str | int | float] = {"session": session.id, "upstream": self.number}
+        if session.client[0]:
+            fields |= {"host": session.client[0][:_NAME_CHARACTERS], "version": session.client[1][:_NAME_CHARACTERS]}
+        self.emit(Log("info", "session.joined", fields))
         self.grace = max(self.grace, session.grace)
         if session.idle_timeout is not None:
             self.idle_timeout = session.idle_timeout

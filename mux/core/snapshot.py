@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mux.core import faults
+from mux.core import faults, lifecycle
 from mux.core.identity import Sharing
 
 if TYPE_CHECKING:
@@ -30,7 +30,11 @@ class SessionSnapshot(msgspec.Struct, frozen=True):
 
 
 class UpstreamSnapshot(msgspec.Struct, frozen=True):
-    """One upstream. since: when it entered its state, monotonic seconds. dropped: messages nobody could be given."""
+    """One upstream. since, active_at: when it entered its state, and when a host last said anything; monotonic seconds.
+
+    idle_timeout: seconds, 0 for never. turns: calls go up one session at a time. dropped: messages that nobody could be
+    given.
+    """
 
     upstream: int
     process: int
@@ -43,6 +47,10 @@ class UpstreamSnapshot(msgspec.Struct, frozen=True):
     in_flight: int
     waiting: int
     since: float
+    active_at: float
+    era: str
+    idle_timeout: float
+    turns: bool
     dropped: int
     last_error: str
     sharing: Sharing
@@ -85,8 +93,12 @@ def snapshot(sessions: Iterable[Session], routers: Iterable[Router], *, draining
                 cwd=router.spec.cwd.decode(errors="replace"),
                 sessions=len(router.sessions),
                 in_flight=router.quota.in_flight,
-                waiting=sum(len(s.waiting) for s in router.quota.ring),
+                waiting=sum(len(s.waiting) for s in router.quota.ring) + len(router.turns.waiting),
                 since=router.upstream.since,
+                active_at=router.active_at,
+                era=router.era.value,
+                idle_timeout=lifecycle.idle_timeout(router),
+                turns=router.turns.needed,
                 dropped=router.dropped,
                 last_error=router.upstream.last_error,
                 sharing=router.sharing,

@@ -102,7 +102,7 @@ class StubCore:
         if event.base_key not in self.specs:
             process = self.specs[event.base_key] = len(self.specs) + 1
             self.held[process] = []
-            found.append(actions.Launch(process, 1, event.spec))
+            found.append(actions.Launch(process, process, 1, event.spec))
         return found
 
     def up(self, process: int, data: bytes) -> list[actions.Action]:

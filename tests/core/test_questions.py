@@ -131,7 +131,7 @@ def test_a_question_that_could_be_anybodys_is_put_to_nobody_and_calls_take_turns
         play.server(ask())
         assert refusal(play)[0] == errors.INTERNAL_ERROR
     assert play.heard(1) == play.heard(2) == []
-    warned = [action for action in play.log if isinstance(action, actions.Log) and action.event == "asks-questions"]
+    warned = [action for action in play.log if isinstance(action, actions.Log) and action.event == "question.ambiguous"]
     assert len(warned) == 1
     (router,) = play.pool.routers.values()
     assert router.turns.needed
