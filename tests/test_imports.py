@@ -21,10 +21,10 @@ COMMON = {"mux", "mux.errors", "mux.limits"}
 ALLOWED = {
     "core": {"core"},
     "wire": {"wire", "core"},
-    "rendezvous": {"rendezvous", "wire", "core"},
+    "rendezvous": {"rendezvous", "wire", "core", "failpoints"},
     "config": {"config"},
-    "shim": {"shim", "config", "rendezvous", "wire", "core"},
-    "backend": {"backend", "config", "known", "rendezvous", "wire", "core"},
+    "shim": {"shim", "config", "rendezvous", "wire", "core", "failpoints"},
+    "backend": {"backend", "config", "known", "rendezvous", "wire", "core", "failpoints"},
     # of the shim its options
     "cli": {"cli", "backend", "config", "known", "shim", "rendezvous", "wire", "core"},
 }

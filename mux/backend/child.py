@@ -7,10 +7,11 @@ the group hits only what descends from our child.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from subprocess import Popen
 from typing import cast
 
@@ -25,6 +26,7 @@ from mux.backend.outbox import Outbox
 from mux.backend.record import UpstreamRecord
 from mux.core.events import Event, LaunchSpec, ProcessExited, ProcessFailed, ProcessLine, ProcessStarted
 from mux.core.lines import LineBuffer, Oversize
+from mux.failpoints import ARMED, hit
 from mux.limits import OUTPUT_END_SECONDS, OVERSIZE_EDGE_BYTES, STOP_STEP_SECONDS, TREE_POLL_SECONDS
 
 
@@ -58,19 +60,25 @@ class Child:
         try:
             mark = reap.MARK + b"=" + self._mark.encode()
             environment = (*self.spec.environment, mark)
+            if ARMED:
+                hit("upstream.launch")
             server = await launch(msgspec.structs.replace(self.spec, environment=environment))
-        except LaunchFailed as error:
+        except (LaunchFailed, OSError) as error:
             self._dispatch(ProcessFailed(self.process, str(error)))
             return
-        row = reap.process(server.pid)
-        assert row is not None, "a child that is not reaped has a row in the process table"
-        self.identity = row.identity
         try:
+            if ARMED:
+                hit("upstream.spawned")
+            row = reap.process(server.pid)
+            assert row is not None, "a child that is not reaped has a row in the process table"
+            self.identity = row.identity
             with exit_watch(server.pid, self._leader_ended):
                 await self._serve(server, started)
         except Exception as error:  # noqa: BLE001 - a fault of ours costs this server, not the backend
             logs.failure("upstream.failed", error, process=self.process)
-            self.kill()
+            with contextlib.suppress(OSError):  # out of descriptors, what descends from it can not be seen
+                self.kill()
+            server.kill()
             self._leader_gone.set()
         status = server.wait() if self._leader_gone.is_set() else -signal.SIGKILL
         self._dispatch(ProcessExited(self.process, status, self.stderr.tail()))
@@ -95,13 +103,17 @@ class Child:
         row = self.identity and reap.process(self.identity.pid)
         return not row or row.identity != self.identity
 
-    def look(self, rows: reap.Table | None = None) -> None:
-        """Remember what descends from the server now: one that drops its environment is found only by its parents."""
+    def look(self, rows: reap.Table | None = None, marks: Mapping[str, set[reap.Identity]] | None = None) -> None:
+        """Remember what descends from the server now: one that drops its environment is found only by its parents.
+
+        rows, marks: the process table, and who carries which mark, for whoever looks for several servers at once.
+        """
         if self.identity is not None:
             rows = reap.table() if rows is None else rows
             leader, started = self.identity
+            marks = reap.marked(rows, started) if marks is None else marks
             self._tree |= reap.descendants(leader, rows) | reap.members(leader, rows)
-            self._tree |= reap.marked(self._mark, rows, started)
+            self._tree |= marks.get(self._mark, set())
             self._tree.discard(self.identity)
             self._tree = reap.living(self._tree)
             found = (rows.get(identity.pid) for identity in self._tree)
@@ -130,6 +142,8 @@ class Child:
             pipe.abort()
 
     def _lines(self, lines: Iterable[bytes | Oversize]) -> None:
+        if ARMED:
+            hit("upstream.line")
         process, dispatch = self.process, self._dispatch
         for line in lines:
             if isinstance(line, Oversize):

@@ -11,6 +11,7 @@ from mux.backend import logs
 from mux.backend.outbox import Outbox
 from mux.core.events import Event, SessionEof, SessionLine, SessionOpened, SessionReady, SessionReplay
 from mux.errors import WireError
+from mux.failpoints import ARMED, hit
 from mux.limits import CLOSE_SECONDS, OVERSIZE_EDGE_BYTES
 from mux.wire import frames
 
@@ -84,6 +85,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
+        if ARMED:
+            hit("backend.frame")
         received = self.received
         try:
             for kind, flags, seq, payload in self._reader.feed(data):

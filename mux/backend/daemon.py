@@ -17,6 +17,7 @@ from pathlib import Path
 from mux import __version__, limits
 from mux.config.values import limit
 from mux.errors import MuxError, UsageError
+from mux.failpoints import ARMED, hit
 from mux.limits import GRACE_SECONDS
 from mux.rendezvous.paths import Place, places
 
@@ -34,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     if inherited:
         for fd in (options.inherit_lock, options.inherit_listener, options.inherit_status):
             os.set_inheritable(fd, False)
+        if ARMED:
+            hit("backend.entered")
     _default_signals()
     try:
         if inherited:

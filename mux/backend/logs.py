@@ -157,14 +157,13 @@ class StderrFolder:
     def remove(self) -> None:
         """Remove every file of the folder's name."""
         pattern = re.compile(re.escape(self._stem.name) + r"-\d+-[\w.-]*\.err(\.\d+)?\Z")
-        with os.scandir(self._stem.parent) as entries:
-            paths = [Path(entry.path) for entry in entries if pattern.match(entry.name)]
-        for path in paths:
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+        with contextlib.suppress(OSError), os.scandir(self._stem.parent) as entries:
+            for path in [Path(entry.path) for entry in entries if pattern.match(entry.name)]:
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     @staticmethod
     def _unlink(path: Path) -> None:
         for name in (path, *(_numbered(path, n) for n in range(1, LOG_FILES))):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 name.unlink()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from mux.failpoints import ARMED, hit
+
 
 class Outbox:
     """Collects, and writes once per turn. Nothing is reordered; what is put before `open` or after the end is dropped.
@@ -37,6 +39,8 @@ class Outbox:
         parts, self._parts = self._parts, []
         if self._transport is None or not parts:
             return
+        if ARMED:
+            hit("backend.out")
         self._transport.write(b"".join(parts))
         if self._written is not None:
             self._written(self._transport.get_write_buffer_size())

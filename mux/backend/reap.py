@@ -128,14 +128,16 @@ def members(group: int, rows: Table) -> set[Identity]:
     return {row.identity for row in rows.values() if row.group == group and not row.dead}
 
 
-def marked(mark: str, rows: Table, since: int) -> set[Identity]:
-    """The living processes that carry `mark`, of those not started before `since`."""
-    entry = MARK + b"=" + mark.encode()
-    return {
-        row.identity
-        for row in rows.values()
-        if row.identity.started >= since and not row.dead and entry in environment(row.identity.pid).split(b"\0")
-    }
+def marked(rows: Table, since: int) -> dict[str, set[Identity]]:
+    """The living processes by the mark that they carry, of those not started before `since`."""
+    found: dict[str, set[Identity]] = {}
+    for row in rows.values():
+        if row.identity.started >= since and not row.dead:
+            for entry in environment(row.identity.pid).split(b"\0"):
+                name, _, mark = entry.partition(b"=")
+                if name == MARK:
+                    found.setdefault(mark.decode(errors="replace"), set()).add(row.identity)
+    return found
 
 
 def living(identities: Iterable[Identity]) -> set[Identity]:
@@ -148,7 +150,7 @@ def living(identities: Iterable[Identity]) -> set[Identity]:
 
 
 def handle(pid: int) -> int | None:
-    """A pidfd, which becomes readable when the process ends; None where there are none (macOS, Linux before 5.3).
+    """A pidfd, which becomes readable when the process ends; None where none is to be had (macOS, Linux before 5.3).
 
     Raises ProcessLookupError if there is no such process.
     """
@@ -157,7 +159,7 @@ def handle(pid: int) -> int | None:
     try:
         return os.pidfd_open(pid)
     except OSError as error:
-        if error.errno in (errno.ENOSYS, errno.EPERM):
+        if error.errno in (errno.ENOSYS, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             return None
         raise
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import time
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from mux import __version__
 from mux.backend import logs, reap
 from mux.backend.reap import Identity
 from mux.failpoints import ARMED, hit
-from mux.limits import RECORD_BYTES
+from mux.limits import RECORD_BYTES, STOP_STEP_SECONDS, TREE_POLL_SECONDS
 from mux.rendezvous import files
 
 
@@ -61,7 +62,7 @@ def read(path: Path) -> Record | None:
         return msgspec.json.decode(_contents(path), type=Record)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         logs.event("warning", "record.ignored", path=str(path), reason=str(error))
         return None
 
@@ -79,18 +80,29 @@ def _contents(path: Path) -> bytes:
     return data
 
 
-def reap_leftovers(record: Record) -> int:
-    """Kill what a dead backend's servers left running: recorded, descended or marked. Returns how many processes."""
+def leftovers(record: Record) -> set[Identity]:
+    """What a dead backend's servers left running: recorded, descended or marked. Nothing on any doubt."""
     if record.boot != reap.boot() or reap.living((record.process,)):
-        return 0
+        return set()
+    if not record.upstreams:
+        return set()
     rows = reap.table()
+    marks = reap.marked(rows, min(upstream.leader.started for upstream in record.upstreams))
     found: set[Identity] = set()
     for upstream in record.upstreams:
         leader = rows.get(upstream.leader.pid)
         if leader and leader.identity == upstream.leader:
             found |= reap.descendants(leader.identity.pid, rows)
         found.update((upstream.leader, *upstream.tree))
-        found |= reap.marked(upstream.mark, rows, upstream.leader.started)
-    left = reap.living(found)
+        found.update(marks.get(upstream.mark, ()))
+    return reap.living(found)
+
+
+def reap_leftovers(record: Record) -> int:
+    """Kill them, and wait until they are gone: no server of ours may meet them. Returns how many processes."""
+    left = leftovers(record)
     reap.send_all(left, signal.SIGKILL)
+    deadline = time.monotonic() + STOP_STEP_SECONDS
+    while left and reap.living(left) and time.monotonic() < deadline:
+        time.sleep(TREE_POLL_SECONDS)
     return len(left)

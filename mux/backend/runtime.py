@@ -18,6 +18,7 @@ from mux.core.events import Event, SessionClosed, SessionOpened, Shutdown, Tick
 from mux.core.explain import explain
 from mux.core.pool import Pool
 from mux.errors import UsageError
+from mux.failpoints import ARMED, hit
 from mux.wire import frames
 
 _TIMER_SLACK_SECONDS = 0.001
@@ -179,6 +180,8 @@ class Runtime:
     def _welcome(self, action: actions.Welcome) -> None:
         connection = self.sessions.get(action.session)
         if connection is not None:
+            if ARMED:
+                hit("backend.welcome")
             connection.send(frames.WELCOME, f"{self._session_ids}.{action.session}".encode())
 
     def _refuse(self, action: actions.Refuse) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from mux.backend.server import Resolve, Server
 from mux.backend.status import status
 from mux.backend.upstreams import Upstreams
 from mux.core.events import ProcessTree
+from mux.failpoints import ARMED, hit
 from mux.limits import DRAIN_SECONDS, SELF_CHECK_SECONDS, STOP_STEP_SECONDS
+from mux.rendezvous import files
 from mux.rendezvous.listener import inode, unlink_own
 from mux.rendezvous.paths import Place
 
@@ -63,6 +66,8 @@ class Backend:
         self._loop.set_exception_handler(_unexpected)
         async with anyio.create_task_group() as tasks:
             self._wire(tasks)
+            if ARMED:
+                hit("backend.ready")
             self._server.start()
             self._runtime.start()
             logs.event("info", "backend.started", version=__version__, pid=os.getpid(), socket=self._place.socket)
@@ -72,7 +77,13 @@ class Backend:
             await self._upstreams.stop_all()
             await self._runtime.part(STOP_STEP_SECONDS)
             tasks.cancel_scope.cancel()
+        with _step_of_exit():
+            if ARMED:
+                hit("exit.stopped")
         self._upstreams.close()
+        with _step_of_exit():
+            if ARMED:
+                hit("exit.forgotten")
         logs.event("info", "backend.left", planned=self._planned)
 
     def _wire(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -84,6 +95,7 @@ class Backend:
             runtime.dispatch,
             record_path=Path(place.record),
             stderr=logs.StderrFolder(Path(place.socket.removesuffix(".sock"))),
+            owned=self._holds,
         )
 
         async def answer_status(_: Arguments) -> dict[str, Any]:
@@ -110,6 +122,9 @@ class Backend:
         if left is not None and (count := record.reap_leftovers(left)):
             logs.event("warning", "leftovers.killed", processes=count, backend=left.process.pid)
         path.unlink(missing_ok=True)
+        files.discard_unfinished(str(path))
+        if ARMED:
+            hit("backend.reaped")
 
     def _signalled(self, number: signal.Signals) -> None:
         """First: a planned exit. Second: now."""
@@ -132,9 +147,18 @@ class Backend:
         """
         if self._leaving.is_set() or (not self._planned and self._server.someone_waits()):
             return
-        if self._serving and not unlink_own(self._place.socket, self._socket):
-            logs.event("warning", "socket.not.ours", socket=self._place.socket)
+        with _step_of_exit():
+            if ARMED:
+                hit("exit.begun")
+            if self._serving and not unlink_own(self._place.socket, self._socket):
+                logs.event("warning", "socket.not.ours", socket=self._place.socket)
+        with _step_of_exit():
+            if ARMED:
+                hit("exit.unlinked")
         self._server.close()
+        with _step_of_exit():
+            if ARMED:
+                hit("exit.closed")
         self._leaving.set()
 
     async def _check(self) -> None:
@@ -150,8 +174,20 @@ class Backend:
                 self._server.close()
 
     def _found(self) -> bool:
-        lock = (self._lock.st_dev, self._lock.st_ino)
-        return inode(self._place.socket) == self._socket and inode(self._place.lock) == lock
+        return inode(self._place.socket) == self._socket and self._holds()
+
+    def _holds(self) -> bool:
+        """Whether the lock that others would try is the one that we hold: without it all names are a successor's."""
+        return inode(self._place.lock) == (self._lock.st_dev, self._lock.st_ino)
+
+
+@contextlib.contextmanager
+def _step_of_exit() -> Generator[None]:
+    """Whatever the system refuses to an exit, it goes on."""
+    try:
+        yield
+    except OSError as error:
+        logs.event("warning", "exit.step.failed", reason=error.strerror)
 
 
 def _unexpected(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from mux.backend.connection import Connection, Peer, SessionConnection
 from mux.backend.runtime import Runtime
 from mux.core.events import SessionOpened
 from mux.errors import Denied, MuxError, WireError
+from mux.failpoints import ARMED, hit
 from mux.limits import (
     ACCEPT_PAUSE_SECONDS,
     DESCRIPTORS_RESERVED,
@@ -93,6 +94,8 @@ class Server:
                     raise
                 self._rest(error)
                 return
+            if ARMED:
+                hit("backend.accept")
             self._admit(sock)
 
     def _rest(self, error: OSError) -> None:
@@ -132,6 +135,8 @@ class Server:
             with anyio.move_on_after(limits.HELLO_SECONDS) as patience:
                 payload = await _read_hello(sock)
                 if payload is not None:
+                    if ARMED:
+                        hit("backend.hello")
                     await self._receive(sock, pid, frames.Hello.decode(payload))
                     return
             if patience.cancelled_caught:

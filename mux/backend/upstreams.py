@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,13 +28,16 @@ class Upstreams:
         *,
         record_path: Path,
         stderr: logs.StderrFolder,
+        owned: Callable[[], bool],
     ) -> None:
+        """owned: whether the files at our names are still ours to write."""
         self._tasks = tasks
         self._dispatch = dispatch
         self._children: dict[int, Child] = {}
         self._record_path = record_path
         self._record = record.describe()
         self._stderr = stderr
+        self._owned = owned
         self._all_gone = anyio.Event()
 
     def __iter__(self) -> Iterator[Child]:
@@ -78,15 +82,26 @@ class Upstreams:
             child.kill()
 
     def look(self) -> None:
-        """Remember every descendant, in the record too: after a crash only the record finds one that left its group."""
-        if self._children:
+        """Remember every descendant, in the record too: after a crash only the record finds one that left its group.
+
+        Never raises: out of descriptors, it is done the next time.
+        """
+        if not self._children:
+            return
+        try:
             rows = reap.table()
+            known = [child.identity.started for child in self if child.identity]
+            marks = reap.marked(rows, min(known)) if known else {}
             for child in self:
-                child.look(rows)
-            self.write_record()
+                child.look(rows, marks)
+        except OSError as error:
+            logs.event("warning", "look.failed", reason=error.strerror)
+        self.write_record()
 
     def write_record(self) -> None:
-        """NAME.json as of now. A failure is logged; the record is a hint."""
+        """NAME.json as of now, unless the place is a successor's. A failure is logged; the record is a hint."""
+        if not self._owned():
+            return
         entries = tuple(entry for child in self if (entry := child.record()))
         try:
             record.write(self._record_path, msgspec.structs.replace(self._record, upstreams=entries))
@@ -94,15 +109,18 @@ class Upstreams:
             logs.event("warning", "record.failed", path=str(self._record_path), reason=error.strerror)
 
     def close(self) -> None:
-        """After the last server: no record and no stderr log stays."""
-        self._record_path.unlink(missing_ok=True)
-        self._stderr.remove()
+        """After the last server: no record and no stderr log of ours stays."""
+        if self._owned():
+            with contextlib.suppress(OSError):
+                self._record_path.unlink()
+            self._stderr.remove()
 
     async def _live(self, child: Child) -> None:
         try:
             await child.run(self.look)
         finally:
-            child.kill()
+            with contextlib.suppress(OSError):
+                child.kill()
             self._stderr.retire(child.stderr)
             del self._children[child.process]
             self.write_record()

@@ -11,6 +11,7 @@ from time import monotonic
 
 from mux import limits
 from mux.errors import AttachTimeout, Denied, NoBackend, RendezvousError, WireError
+from mux.failpoints import ARMED, hit
 from mux.limits import (
     ATTACH_DRAINING_SECONDS,
     ATTACH_EMPTY_SECONDS,
@@ -216,6 +217,8 @@ class _Loop:
         try:
             if not peer.is_ours(sock):
                 raise Denied(f"{place.socket} is served by another user; nothing was sent there")
+            if ARMED:
+                hit("shim.connected")
             sock.settimeout(patience.left or BACKOFF_FIRST_SECONDS)
             try:
                 sock.sendall(frame(HELLO, self._hello))
@@ -253,6 +256,8 @@ class _Loop:
                 frames = reader.feed(data)
                 for number, (kind, _, _, payload) in enumerate(frames):
                     if kind == WELCOME:
+                        if ARMED:
+                            hit("shim.welcomed")
                         return Attached(sock, place, payload, frames[number + 1 :], reader)
                     if kind == REFUSE:
                         return _refused(payload, patience)

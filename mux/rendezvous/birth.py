@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from mux.errors import StartFailed
+from mux.failpoints import ARMED, hit
 from mux.rendezvous import failure, spawn
 from mux.rendezvous.listener import listen
 from mux.rendezvous.lock import try_lock
@@ -61,6 +62,8 @@ def begin(place: Place, start: Start | None) -> Birth | None:
     if lock is None:
         return None
     try:
+        if ARMED:
+            hit("lock.taken")
         known = failure.read(place.fail)
         if known is not None and known.holds:
             raise StartFailed(known.reason)

@@ -6,6 +6,7 @@ import os
 import stat
 
 from mux.errors import RendezvousError, UnsafePath
+from mux.failpoints import ARMED, hit
 from mux.limits import LISTEN_BACKLOG
 from mux.rendezvous.lock import try_lock
 from mux.rendezvous.paths import unusable
@@ -28,9 +29,15 @@ def listen(place: Place) -> Socket:
     listener: Socket | None = None
     mask = os.umask(0o177)
     try:
+        if ARMED:
+            hit("socket.unlinked")
         listener = unix_stream()
         listener.bind(place.socket)
+        if ARMED:
+            hit("socket.bound")
         listener.listen(LISTEN_BACKLOG)
+        if ARMED:
+            hit("socket.listening")
     except OSError as error:
         if listener is not None:
             listener.close()
@@ -71,10 +78,10 @@ def take(place: Place) -> tuple[int, socket.socket]:
 
 
 def inode(path: str) -> tuple[int, int] | None:
-    """(device, inode) of what stands at `path`, None if nothing does. A holder reads its socket's once, at start."""
+    """(device, inode) of what stands at `path`, None if nothing can be seen there. A holder reads its own at start."""
     try:
         found = os.stat(path, follow_symlinks=False)
-    except FileNotFoundError:
+    except OSError:
         return None
     return found.st_dev, found.st_ino
 

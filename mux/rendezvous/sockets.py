@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import _socket
+from struct import Struct
 
 Socket = _socket.socket
 """The type of every socket here: what `socket.socket` derives from."""
 
 MSG_DONTWAIT = getattr(_socket, "MSG_DONTWAIT", 0)
+
+SHUT_RDWR = _socket.SHUT_RDWR
+
+_FD = Struct("i")
 
 
 def unix_stream() -> Socket:
@@ -18,3 +23,10 @@ def unix_stream() -> Socket:
 def adopt(fd: int) -> Socket:
     """A socket object on a descriptor that exists; its flags stay as they are. Closing the object closes `fd`."""
     return _socket.socket(fileno=fd)
+
+
+def send_descriptor(sock: Socket, data: bytes, fd: int) -> None:
+    """Send `data` with a duplicate of `fd`, on a socket with room for it. Raises OSError."""
+    sent = sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _FD.pack(fd))])
+    if sent != len(data):
+        raise TimeoutError("the socket is full")

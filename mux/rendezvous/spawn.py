@@ -11,6 +11,7 @@ import os
 import sys
 
 from mux.errors import StartFailed
+from mux.failpoints import ARMED, VARIABLE, hit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 else:
     import _signal
 
-PASSED = (b"HOME", b"USER", b"LOGNAME", b"LANG", b"TZ", b"MUX_FAILPOINTS")
+PASSED = (b"HOME", b"USER", b"LOGNAME", b"LANG", b"TZ", os.fsencode(VARIABLE))
 """What of the starter's environment the backend gets, beside a standard PATH: it serves other sessions too."""
 
 _PATH = b"/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
@@ -67,6 +68,8 @@ def _daemonise(
 ) -> NoReturn:
     """The first child: leave the host's session, fork again, end. Nothing returns from here into the caller's code."""
     try:
+        if ARMED:
+            hit("spawn.forked")
         os.setsid()
         if os.fork() == 0:
             _become(place, lock, listener, status, command, options)
@@ -78,6 +81,8 @@ def _daemonise(
 def _become(
     place: Place, lock: int, listener: int, status: int, command: Sequence[str], options: Sequence[str]
 ) -> None:
+    if ARMED:
+        hit("spawn.detached")
     kept = [fcntl.fcntl(fd, fcntl.F_DUPFD, _FIRST_FREE_FD) for fd in (lock, listener, status)]
     status = kept[2]
     _close_others(kept)
@@ -93,6 +98,8 @@ def _become(
         argv += (name, str(fd))
     argv += ("--socket", place.socket, *options)
     try:
+        if ARMED:
+            hit("spawn.exec")
         os.execve(argv[0], argv, _environment())  # noqa: S606 - no shell between
     except OSError as error:
         _tell(status, f"cannot run {argv[0]}: {error.strerror}")
