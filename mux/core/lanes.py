@@ -104,7 +104,7 @@ class Lanes:
         else:
             key = self.key + b"bare%d" % session.id
             router = self.pool.new_router(self, session, key, Era.BARE)
-            router.join(session)
+            self._move(session, router, now)
             router.host(session, seq, request, now)
 
     # --- pinning ----------------------------------------------------------------------------
@@ -245,11 +245,11 @@ class Lanes:
         self.pool.timers.cancel(("lanes", self.key))
         held, self.held = self.held, []
         for waiting in held:
-            waiting.session.held = False
-            if waiting.session.alive:
-                self.pin_legacy(waiting.session, waiting.request, now).host(
-                    waiting.session, waiting.seq, waiting.request, now
-                )
+            session = waiting.session
+            session.held = False
+            if session.alive:  # a second `initialize` of one session meets it pinned
+                router = session.router or self.pin_legacy(session, waiting.request, now)
+                router.host(session, waiting.seq, waiting.request, now)
 
     def due(self, now: float) -> None:
         """A wait is over: a silent server is a legacy one; a dead one has not come back with an `initialize`."""
