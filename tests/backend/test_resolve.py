@@ -322,3 +322,36 @@ def test_a_home_that_is_no_directory_name_is_looked_up(place: Place, monkeypatch
     monkeypatch.setattr("pwd.getpwuid", unknown)
     with pytest.raises(UsageError, match="HOME"):
         resolve(1, hello)
+
+
+def test_variables_can_be_counted_and_ignored_by_the_configuration(place: Place) -> None:
+    environment = [b"TMUX=t", b"MINE_A=1", b"MINE_B=2"]
+    opened = resolve(
+        1, place.hello(environment=environment, options=[b"env-count=TMUX", b"env-ignore=MINE_*", b"env-ignore=X"])
+    )
+    kept = given_to(opened)
+    assert kept[b"TMUX"] == b"t"
+    assert not [name for name in kept if name.startswith(b"MINE")]
+
+
+def test_an_idle_timeout_of_the_session_overrules_what_is_known(place: Place) -> None:
+    place.command(place.bin, "context-mode")
+    assert resolve(1, place.hello("server")).idle_timeout is None
+    assert resolve(1, place.hello("context-mode")).idle_timeout == 900
+    assert resolve(1, place.hello("context-mode", options=[b"idle-timeout=0"])).idle_timeout == 0
+    assert resolve(1, place.hello("server", options=[b"idle-timeout=5m"])).idle_timeout == 300
+
+
+def test_a_browser_gets_a_server_for_each_session_and_says_why(place: Place) -> None:
+    place.command(place.bin, "chrome-devtools-mcp")
+    a, b = (resolve(n, place.hello("chrome-devtools-mcp")) for n in (1, 2))
+    assert a.base_key != b.base_key
+    assert (a.sharing.scope, b.shared) == ("session", False)
+    assert "one selected page" in a.sharing.reason
+    asked = resolve(3, place.hello("chrome-devtools-mcp", options=[b"scope=directory"]))
+    assert asked.sharing.scope == "directory"
+
+
+def test_for_clients_of_any_kind_is_another_key(place: Place) -> None:
+    keys = {resolve(1, place.hello(options=[b"clients=" + kind])).base_key for kind in (b"exact", b"any", b"exact")}
+    assert len(keys) == 2

@@ -33,6 +33,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--ignore-eof", action="store_true")
     parser.add_argument("--ignore-sigterm", action="store_true")
     parser.add_argument("--die-at-start", type=int, metavar="CODE", help="three lines on stderr, then this exit code")
+    parser.add_argument("--declare", metavar="SCOPE", help="what it says itself about being shared")
     parser.add_argument("--layout", choices=("python", "typescript"), default="python")
     return parser.parse_args()
 
@@ -92,7 +93,11 @@ class Server:
         asked = params.get("protocolVersion")
         return {
             "protocolVersion": asked if asked in VERSIONS else VERSIONS[-1],
-            "capabilities": {"tools": {"listChanged": True}, "resources": {}},
+            "capabilities": {
+                "tools": {"listChanged": True},
+                "resources": {},
+                **({"experimental": {"mux": {"scope": self.given.declare}}} if self.given.declare else {}),
+            },
             "serverInfo": {"name": self.given.name, "version": "1"},
         }
 
