@@ -22,7 +22,7 @@ def encode(message: Message | bytes) -> bytes:
 
 
 class Play:
-    """hosts: what was delivered to each session since it was last asked. servers: the same of each process."""
+    """lines: which session sent the LINE of that number. log: all that the pool ever wanted done."""
 
     def __init__(self) -> None:
         self.pool = Pool(grace=30.0, entropy=lambda limit: limit // 2)
@@ -30,7 +30,9 @@ class Play:
         self.log: list[Action] = []
         self._hosts: dict[int, list[bytes]] = {}
         self._servers: dict[int, list[bytes]] = {}
+        self.lines: dict[int, int] = {}
         self._seq = 0
+        self._started = 0
         self.pool.start(self.now)
 
     def give(self, event: Event) -> list[Action]:
@@ -56,8 +58,9 @@ class Play:
         self.give(events.SessionOpened(session, key, SPEC, grace=30.0))
 
     def host(self, session: int, message: Message | bytes) -> list[Action]:
-        """A host says something."""
+        """A host says something, as the next LINE; numbers are unique over all sessions here."""
         self._seq += 1
+        self.lines[self._seq] = session
         return self.give(events.SessionLine(session, self._seq, encode(message)))
 
     def heard(self, session: int) -> list[Message]:
@@ -78,19 +81,26 @@ class Play:
         """What the server was told since it was last asked."""
         return [json.loads(line) for line in self._servers.pop(process, [])]
 
+    def start(self) -> list[int]:
+        """Every server that is to be launched runs; returns which ones were new."""
+        launched = [action.process for action in self.log if isinstance(action, actions.Launch)]
+        new = launched[self._started :]
+        self._started = len(launched)
+        for process in new:
+            self.give(events.ProcessStarted(process, 4000 + process))
+        return new
+
     def serve(self, *sessions: int, capabilities: Message | None = None) -> None:
         """The sessions initialise, all alike, and share one ready server."""
         for session in sessions:
             self.open(session)
             params = {"protocolVersion": "2025-11-25", "capabilities": capabilities or {}, "clientInfo": {"name": "t"}}
             self.host(session, {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})
-            launched = [action.process for action in self.log if isinstance(action, actions.Launch)]
-            if session == sessions[0]:
-                self.give(events.ProcessStarted(launched[-1], 4000 + launched[-1]))
-                (opening,) = self.got(launched[-1])
-                self.server({"jsonrpc": "2.0", "id": opening["id"], "result": {"capabilities": {}}}, launched[-1])
+            for process in self.start():
+                (opening,) = self.got(process)
+                self.server({"jsonrpc": "2.0", "id": opening["id"], "result": {"capabilities": {}}}, process)
             self.host(session, {"jsonrpc": "2.0", "method": "notifications/initialized"})
-            self.got(launched[-1])
+            self.got()
             self.heard(session)
 
     def call(self, session: int, method: str = "tools/call", id_: object = 1, **params: object) -> int:
