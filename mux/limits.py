@@ -43,7 +43,10 @@ UPSTREAM_IN_FLIGHT = 1024
 """Requests of all sessions at one server at once; more wait, round robin over sessions."""
 
 SESSION_WAITING = 16_384
-"""Requests of one session waiting for their turn; beyond it they are answered Overloaded."""
+"""Requests of one session without an answer, waiting or at work; beyond it they are answered Overloaded."""
+
+EARLY_BYTES = 1 * MIB
+"""Notifications of hosts that wait for a server to start, bytes; more are dropped. One has some 100."""
 
 HOST_QUEUE_BYTES = 32 * MIB
 """Output queued for a host that does not read, bytes; beyond it that session is closed."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mux.core import levels, listens, subscriptions, tasks
+from mux.core import levels, listens, questions, subscriptions, tasks
 from mux.core.actions import Deliver
 from mux.core.envelope import Malformed, Notification, find_in, find_token, splice
 from mux.core.methods import LIST_CHANGED, Era
@@ -46,16 +46,22 @@ def _to(router: Router, sessions: Iterable[Session], line: bytes) -> None:
 
 def _unknown(router: Router, message: Notification, now: float) -> None:
     """By what correlates it: a task, a progress token. With nothing: to all, but only while nobody is at work."""
-    owner = tasks.related(router, message)
-    if owner is not None:
-        _to(router, (owner,), message.line)
+    known, owner = tasks.related(router, message)
+    if known:
+        _to(router, (owner,) if owner else (), message.line)
         return
     try:
-        span = find_token(message) or find_in(message, b"progressToken") or find_in(message, b"requestId")
+        token = find_token(message) or find_in(message, b"progressToken")
+        request = find_in(message, b"requestId")
     except Malformed:
-        span = None
-    if span is not None:
-        _to_owner(router, message, span, now)
+        router.dropped += 1
+        return
+    if token is not None:
+        _to_owner(router, message, token, now)
+    elif request is not None:
+        call = router.ids.flying.get(message.line[slice(*request)].strip(b'"'))
+        sessions = (call.session,) if call is not None and not call.cancelled else ()
+        _to(router, sessions, splice(message.line, (request, call.id))[:-1] if call else b"")
     elif not router.ids.flying:
         _to(router, router.sessions.values(), message.line)
     else:
@@ -85,7 +91,7 @@ def _progress(router: Router, message: Notification, now: float) -> None:
 
 def _log_message(router: Router, message: Notification, _now: float) -> None:
     """Legacy: one session at work: to it; none: to all; several: to nobody. Modern: to the one request that asked."""
-    rank = levels.rank_of(message)
+    rank = levels.rank_of_log(message)
     flying = router.ids.flying.values()
     if router.era is Era.MODERN:
         wanted = [call for call in flying if call.level is not None and (rank is None or call.level <= rank)]
@@ -109,15 +115,18 @@ def _cancelled(router: Router, message: Notification, _now: float) -> None:
     if span is None:
         return
     id_ = message.line[slice(*span)]
-    for question in router.questions.withdrawn(id_):
+    for question in questions.withdraw(router, id_):
         router.emit(Deliver(question.session.id, 0, splice(message.line, (span, question.id))))
     listens.ended_by_server(router, message, span)
 
 
 def _updated(router: Router, message: Notification, _now: float) -> None:
-    literal = subscriptions.uri_of(message)
-    concerned = router.subscriptions.concerned(unescape(literal)) if literal else set[int]()
-    _to(router, [router.sessions[id_] for id_ in sorted(concerned)], message.line)
+    try:
+        literal = subscriptions.uri_of(message)
+    except Malformed:
+        literal = None
+    concerned = router.subscriptions.concerned(unescape(literal)) if literal else []
+    _to(router, [router.sessions[id_] for id_ in concerned], message.line)
 
 
 def _elicited(router: Router, message: Notification, _now: float) -> None:

@@ -33,6 +33,13 @@ def overloaded(id_: bytes) -> bytes:
     return _line(id_, errors.OVERLOADED, f"{cause} Wait for answers before you send more.", cause)
 
 
+def kept_too_much(id_: bytes) -> bytes:
+    """More subscriptions and listens of one session than its shim keeps for a rebuild."""
+    cause = f"This session holds {limits.KEPT_LINES} subscriptions, or {limits.KEPT_BYTES // limits.KIB} KiB of them."
+    message = f"{cause} End some, or raise `kept_lines` and `kept_bytes`."
+    return _line(id_, errors.OVERLOADED, message, cause, safe=False)
+
+
 def text(argv: tuple[bytes, ...]) -> str:
     """A command for a person: its words with spaces between, at most 200 characters."""
     words = b" ".join(argv).decode(errors="replace")

@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mux.core.envelope import Malformed, find_token, splice
+from mux.core import faults
+from mux.core.actions import Deliver, Keep
+from mux.core.envelope import Malformed, find_token, result_line, splice
+from mux.core.neutral import adapted
+from mux.core.upstream import State
 
 if TYPE_CHECKING:
     from mux.core.envelope import Answer, Request
-    from mux.core.session import Session
+    from mux.core.router import Router
+    from mux.core.session import Call, Session
+
+INITIALIZED = b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n'
 
 
 class _List(msgspec.Struct):
@@ -36,24 +43,10 @@ class _Answer(msgspec.Struct):
     result: _Result
 
 
-INITIALIZED = b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n'
-
-
-class Waiter:
-    """A session that waits for the answer to its `initialize`."""
-
-    __slots__ = ("id", "seq", "session")
-
-    def __init__(self, session: Session, seq: int, id_: bytes) -> None:
-        self.session = session
-        self.seq = seq
-        self.id = id_
-
-
 class Handshake:
     """opening: the request that goes up. uid: its id while it is up. spoken: a session has sent `initialized`.
 
-    announced: this generation has been told so.
+    announced: this generation has been told so. waiters: the `initialize` of each session that waits for the answer.
     """
 
     __slots__ = ("_prefix", "_suffix", "announced", "opening", "spoken", "uid", "waiters")
@@ -61,7 +54,7 @@ class Handshake:
     def __init__(self) -> None:
         self.opening: Request | None = None
         self.uid = b""
-        self.waiters: list[Waiter] = []
+        self.waiters: list[Call] = []
         self.spoken = False
         self.announced = False
         self._prefix = b""
@@ -89,7 +82,7 @@ class Handshake:
                 edits.append((token, uid))
         return splice(self.opening.line, *edits)
 
-    def answered(self, answer: Answer) -> list[Waiter]:
+    def answered(self, answer: Answer) -> list[Call]:
         """The server has answered: keep a result, forget an error; return who waited."""
         self.uid = b""
         if not answer.failed:
@@ -110,12 +103,53 @@ class Handshake:
         """The kept answer as a line for a session that asked with `id_`."""
         return self._prefix + id_ + self._suffix
 
-    def release(self) -> list[Waiter]:
+    def release(self) -> list[Call]:
         """Take out everybody who waits."""
         waiters, self.waiters = self.waiters, []
         return waiters
 
+    def leave(self, session: Session) -> None:
+        """Forget a session that is gone; its `initialize` may still open the upstream for others."""
+        self.waiters = [call for call in self.waiters if call.session is not session]
+
     def ended(self) -> None:
-        """The generation is over."""
+        """The generation is over, or on its way out: an answer to its `initialize` opens nothing."""
         self.uid = b""
         self.announced = False
+
+
+def initialize(router: Router, session: Session, seq: int, request: Request, now: float) -> None:
+    """`initialize` of a host: up if it is the first, else the kept answer."""
+    wait(router, session.accept(seq, request), now)
+
+
+def wait(router: Router, call: Call, now: float) -> None:
+    """Answer an `initialize` that is entered, as soon as an answer is known."""
+    handshake = router.handshake
+    assert call.request is not None  # it is never sent up as a call
+    handshake.propose(call.request)
+    if handshake.known:
+        welcome(router, call)
+    elif router.upstream.state is State.FAILED:
+        router.fail(call, faults.unavailable(call.id, router.spec.argv, router.upstream.last_error), now)
+    else:
+        handshake.waiters.append(call)
+        router.need(now)
+
+
+def welcome(router: Router, call: Call) -> None:
+    """Give the kept answer to a session. Its shim keeps the line that decided the upstream, to rebuild it from."""
+    session = call.session
+    if not session.initialize:
+        session.initialize = call.seq
+        router.emit(Keep(session.id, call.seq))
+    line = router.handshake.answer_for(call.id)
+    router.deliver(call, adapted(line, session.version) if router.lanes.neutral else line)
+
+
+def ping(router: Router, session: Session, seq: int, request: Request, now: float) -> None:
+    """`ping` of a host: the server's to answer once it can."""
+    if router.upstream.state is State.READY:
+        router.call(session, seq, request, now)
+    else:
+        router.emit(Deliver(session.id, seq, result_line(request.id)))

@@ -33,12 +33,13 @@ class Token:
 class Ids:
     """flying: what is at the server, by the id it has there; cancelled requests stay until their answer or expiry."""
 
-    __slots__ = ("_cancelled", "_finished", "_next", "_order", "flying")
+    __slots__ = ("_cancelled", "_finished", "_lasting", "_next", "_order", "flying")
 
     def __init__(self, first: int) -> None:
         self._next = first
         self.flying: dict[bytes, Call] = {}
         self._finished: dict[bytes, Token] = {}
+        self._lasting: dict[bytes, Token] = {}
         self._order: deque[tuple[float, bytes]] = deque()
         self._cancelled: deque[tuple[float, bytes]] = deque()
 
@@ -48,6 +49,7 @@ class Ids:
         self._next = first
         self.flying.clear()
         self._finished.clear()
+        self._lasting.clear()
         self._order.clear()
         self._cancelled.clear()
         return calls
@@ -83,6 +85,14 @@ class Ids:
             self._order.append((now + TOMBSTONE_SECONDS, uid))
         return call
 
+    def outlast(self, uid: bytes) -> None:
+        """The progress token of a request that was answered by a task lives on with it. MCP "Tasks", "Progress"."""
+        token = self._finished.pop(uid, None)
+        if token is not None:
+            while len(self._lasting) >= TOMBSTONES:
+                del self._lasting[next(iter(self._lasting))]
+            self._lasting[uid] = token
+
     def cancelled(self, call: Call, now: float) -> None:
         """Nobody waits for the request any more: it stays as a tombstone, for what the server still sends for it."""
         call.cancelled = True
@@ -95,21 +105,26 @@ class Ids:
         call = self.flying.get(uid)
         if call is not None:
             return (call.session, call.token) if call.token and not call.cancelled else None
-        finished = self._finished.get(uid)
-        if finished is None or finished.expires <= now:
-            return None
-        return finished.session, finished.token
+        token = self._lasting.get(uid)
+        if token is None:
+            token = self._finished.get(uid)
+            if token is None or token.expires <= now:
+                return None
+        return token.session, token.token
 
     def leave(self, session: Session) -> None:
         """Forget the finished tokens of a session that is gone."""
-        for uid in [uid for uid, token in self._finished.items() if token.session is session]:
-            del self._finished[uid]
+        for tokens in (self._finished, self._lasting):
+            for uid in [uid for uid, token in tokens.items() if token.session is session]:
+                del tokens[uid]
 
     def _expire(self, now: float) -> None:
         while self._order and (self._order[0][0] <= now or len(self._order) >= TOMBSTONES):
             self._finished.pop(self._order.popleft()[1], None)
         while self._cancelled and (self._cancelled[0][0] <= now or len(self._cancelled) >= TOMBSTONES):
-            self.flying.pop(self._cancelled.popleft()[1], None)
+            call = self.flying.pop(self._cancelled.popleft()[1], None)
+            if call is not None and call.watch is not None:
+                call.watch(None, now)
 
 
 def _token_of(request: Request) -> Span | None:

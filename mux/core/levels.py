@@ -43,12 +43,17 @@ class Levels:
 
 
 def rank_of(message: Request | Notification) -> int | None:
-    """The level that a message names, or None."""
+    """The level that a message names, or None. Raises Malformed if it names two."""
+    span = find_in(message, b"level")
+    return RANKS.get(message.line[slice(*span)]) if span else None
+
+
+def rank_of_log(message: Notification) -> int | None:
+    """The level of a server's log message, or None where it can not be told."""
     try:
-        span = find_in(message, b"level")
+        return rank_of(message)
     except Malformed:
         return None
-    return RANKS.get(message.line[slice(*span)]) if span else None
 
 
 def set_level(router: Router, session: Session, seq: int, request: Request, now: float) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mux import limits
-from mux.core import faults, levels, listens, subscriptions
+from mux.core import faults, levels, listens, questions, subscriptions
 from mux.core.actions import Deliver, Forward, Launch, Log, Stop
 from mux.core.declaration import bears_one_session
-from mux.core.handshake import INITIALIZED
-from mux.core.methods import REPEATABLE, Era
+from mux.core.envelope import splice
+from mux.core.handshake import INITIALIZED, welcome
+from mux.core.methods import LISTEN, MAY_ASK, REPEATABLE, Era
 from mux.core.upstream import State
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def need(router: Router, now: float) -> None:
         router.timers.set((router.number, "start"), now + limits.START_SECONDS)
         router.emit(Launch(process, router.number, upstream.generation, router.spec))
     elif upstream.state is State.OPENING and router.handshake.waiters and not router.handshake.uid:
-        _open(router)
+        _open(router, now)
 
 
 def started(router: Router, pid: int, now: float) -> None:
@@ -40,39 +41,39 @@ def started(router: Router, pid: int, now: float) -> None:
     if router.era is Era.PROBING:
         probes, router.probes = router.probes, []
         for call in probes:
-            if call.session.alive:
-                router.probe(call, now)
+            router.probe(call, now)
+        router.lanes.probing(now)
     elif router.era is Era.LEGACY:
-        _open(router)
+        _open(router, now)
     else:
         ready(router, now)
 
 
-def _open(router: Router) -> None:
+def _open(router: Router, now: float) -> None:
     if router.handshake.opening is not None:
         line = router.handshake.send(router.ids.allocate())
+        router.timers.set((router.number, "start"), now + limits.START_SECONDS)
         router.emit(Forward(router.upstream.process, line))
 
 
 def opened(router: Router, answer: Answer, now: float) -> None:
-    """The server has answered `initialize`: everybody who waits gets that answer. A refusal is not kept."""
+    """The server has answered `initialize`: everybody who waits gets that answer. A refusal is not kept.
+
+    A new generation that refuses what the one before took is stopped, and its exit counts as a failure.
+    """
     again = router.handshake.known
     if not answer.failed and bears_one_session(answer.line):
         router.lanes.part(router, now)
-    waiters = router.handshake.answered(answer)
-    for waiter in waiters:
+    for call in router.handshake.answered(answer):
         if answer.failed:
-            line = answer.line[: answer.span[0]] + waiter.id + answer.line[answer.span[1] :] + b"\n"
-            router.emit(Deliver(waiter.session.id, waiter.seq, line))
+            router.deliver(call, splice(answer.line, (answer.span, call.id)))
         else:
-            router.welcome(waiter)
+            welcome(router, call)
     if not answer.failed:
         ready(router, now)
     elif again:
-        _refuse_waiting(router, "it was restarted and now refuses `initialize`.", now)
-        stop(router, now)
-    for waiter in waiters:
-        router.rest(waiter.session)
+        refuse_waiting(router, "it was restarted and now refuses `initialize`.", now)
+        router.emit(Stop(router.upstream.process))
 
 
 def ready(router: Router, now: float) -> None:
@@ -86,6 +87,7 @@ def ready(router: Router, now: float) -> None:
     for line in router.early:
         router.emit(Forward(router.upstream.process, line))
     router.early.clear()
+    router.early_bytes = 0
     levels.restore(router)
     subscriptions.restore(router)
     listens.restore(router, now)
@@ -123,8 +125,9 @@ def idle(router: Router, now: float) -> None:
     rest_at(router, now)
     if router.timers.due_at((router.number, "idle")) > now:
         return
-    busy = router.ids.flying or router.quota.ring or router.turns.waiting or router.subscriptions.topics
-    if busy or router.tasks.owner or len(router.questions) or router.detached or now < router.kept_until:
+    at_work = any(not call.cancelled for call in router.ids.flying.values())
+    busy = at_work or router.quota.ring or router.turns.waiting or router.subscriptions.topics
+    if busy or router.tasks.owned or len(router.questions) or router.detached or now < router.kept_until:
         router.timers.set((router.number, "idle"), now + limits.IDLE_AGAIN_SECONDS)
         return
     fields: Fields = {"upstream": router.number, "seconds": round(now - router.active_at)}
@@ -162,6 +165,7 @@ def stop(router: Router, now: float) -> None:
     """Take the process through the stop ladder; harmless if none runs."""
     if router.upstream.running:
         router.timers.cancel((router.number, "start"))
+        router.handshake.ended()
         router.emit(Stop(router.upstream.process))
         router.upstream.enter(State.STOPPING, now)
 
@@ -172,7 +176,7 @@ def overdue(router: Router, now: float) -> None:
         return
     cause = f"it has not answered `initialize` for {limits.START_SECONDS:.0f} s. It is still starting: try again."
     router.emit(Log("warning", "upstream.slow", {"upstream": router.number, "seconds": limits.START_SECONDS}))
-    _refuse_waiting(router, cause, now)
+    refuse_waiting(router, cause, now)
     router.timers.set((router.number, "start"), now + limits.START_SECONDS)
 
 
@@ -200,14 +204,14 @@ def _gone(router: Router, cause: str, now: float, *, wanted: bool) -> None:
     upstream = router.upstream
     first = upstream.state in (State.STARTING, State.OPENING) and not router.handshake.known
     router.timers.cancel((router.number, "start"))
+    router.timers.cancel((router.number, "drain"))
     router.handshake.ended()
     router.early.clear()
+    router.early_bytes = 0
     router.tasks.clear()
     router.kept_until = 0.0
     router.detached = False
-    for question in router.questions.clear():
-        line = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b}}\n' % question.id
-        router.emit(Deliver(question.session.id, 0, line))
+    questions.end(router)
     if wanted:
         upstream.stopped(now)
     else:
@@ -217,19 +221,18 @@ def _gone(router: Router, cause: str, now: float, *, wanted: bool) -> None:
         pause = round(upstream.due - now, 3)
         fields: Fields = {"upstream": router.number, "generation": upstream.generation, "state": upstream.state.value}
         router.emit(Log("warning", "upstream.died", {**fields, "pause": pause}))
-    if router.era is Era.PROBING:
+    if router.era is Era.PROBING and not wanted:
         router.lanes.probe_died(router, cause, now)
-        return
     _orphans(router, cause, now)
     if upstream.state is State.FAILED or (first and not wanted and router.era is not Era.MODERN):
-        _refuse_waiting(router, cause, now)
+        refuse_waiting(router, cause, now)
     _need_if_wanted(router, now)
 
 
 def _need_if_wanted(router: Router, now: float) -> None:
     """Start the next generation if anything is open that only a server can settle."""
-    waits = router.quota.ring or router.handshake.waiters or router.listening or router.turns.waiting
-    if waits or any(topic.holders for topic in router.subscriptions.topics.values()):
+    calls = router.quota.ring or router.turns.waiting or router.handshake.waiters or router.probes
+    if calls or router.listening or router.subscriptions.held:
         need(router, now)
 
 
@@ -238,12 +241,15 @@ def _orphans(router: Router, cause: str, now: float) -> None:
     again: list[Call] = []
     internal, router.internal = router.internal, {}
     for call in router.ids.restart(router.first_id()):
-        if call.cancelled:
-            continue
         router.release(call)
         call.uid = call.token = b""
-        if call.method == listens.METHOD:
+        if call.cancelled:
+            if call.watch is not None:
+                call.watch(None, now)
+        elif call.method == LISTEN and call.request is not None:
             router.listening.append(call)
+        elif router.era is Era.PROBING:
+            router.probes.append(call)
         elif call.method in REPEATABLE and not call.replayed:
             call.replayed = True
             again.append(call)
@@ -253,22 +259,33 @@ def _orphans(router: Router, cause: str, now: float) -> None:
         if watch is not None:
             watch(None, now)
     for call in reversed(again):
-        router.quota.wait(call, first=True)
+        if router.turns.needed and call.method in MAY_ASK:
+            router.turns.wait(call, now + limits.TURN_SECONDS)
+        else:
+            router.quota.wait(call, first=True)
 
 
 def give_up(router: Router, cause: str, now: float) -> None:
-    """The backend leaves for good: answer everybody who still waits."""
-    _refuse_waiting(router, cause, now)
-    for call in router.ids.restart(router.first_id()):
-        if not call.cancelled and call.method != listens.METHOD:
-            router.fail(call, faults.outcome_unknown(call.id, cause), now)
+    """The backend leaves for good: answer what the next one will not repeat; the shims send it the rest."""
+    for session in list(router.sessions.values()):
+        for call in session.open_calls():
+            if call.method in REPEATABLE:
+                continue
+            if router.ids.flying.get(call.uid) is call:
+                line = faults.outcome_unknown(call.id, cause)
+            else:
+                line = faults.unavailable(call.id, router.spec.argv, cause)
+            router.fail(call, line, now)
 
 
-def _refuse_waiting(router: Router, cause: str, now: float) -> None:
-    for waiter in router.handshake.release():
-        line = faults.unavailable(waiter.id, router.spec.argv, cause)
-        router.emit(Deliver(waiter.session.id, waiter.seq, line))
-        router.rest(waiter.session)
+def refuse_waiting(router: Router, cause: str, now: float) -> None:
+    """Nothing will answer soon: tell everybody who waits. A discover is held, for the `initialize` that may follow."""
+    for call in router.handshake.release():
+        router.fail(call, faults.unavailable(call.id, router.spec.argv, cause), now)
     for session in list(router.sessions.values()):
         for call in [*router.quota.clear(session), *router.turns.leave(session)]:
             router.fail(call, faults.unavailable(call.id, router.spec.argv, cause), now)
+    for session in list(router.guests.values()):
+        for call in router.quota.clear(session):
+            router.lanes.stall(call, cause, now)
+    listens.refuse(router, cause, now)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mux.core.actions import Acknowledge, Deliver, Keep
+from mux.core import faults
+from mux.core.actions import Deliver, Keep
 from mux.core.envelope import Malformed, find_in, find_in_result, splice
+from mux.core.methods import LISTEN
 from mux.core.upstream import State
 
 if TYPE_CHECKING:
@@ -17,43 +19,53 @@ if TYPE_CHECKING:
     from mux.core.router import Router
     from mux.core.session import Call, Edits, Session, Watch
 
-METHOD = "subscriptions/listen"
 META = (b"_meta", b"io.modelcontextprotocol/subscriptionId")
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 _BLOB = b"acknowledged"
 
 
-def listen(router: Router, session: Session, seq: int, request: Request, now: float) -> Call:
+def listen(router: Router, session: Session, seq: int, request: Request, now: float) -> None:
     """A host's `subscriptions/listen`. Its line is kept by the shim for as long as it is open."""
-    call = router.register(session, seq, request)
+    if not session.reserve(seq, len(request.line)):
+        router.emit(Deliver(session.id, seq, faults.kept_too_much(request.id)))
+        return
+    call = session.accept(seq, request)
     call.watch = _result(call)
     router.emit(Keep(session.id, seq))
-    _up(router, call, now)
-    return call
+    up(router, call, now)
 
 
-def rebuild(router: Router, session: Session, seq: int, request: Request, blob: bytes, now: float) -> None:
+def resumed(router: Router, call: Call, blob: bytes) -> None:
     """The session listened under an earlier backend; the host may have seen the acknowledgement already."""
-    call = listen(router, session, seq, request, now)
-    if blob == _BLOB and session.calls.get(call.key) is call:
+    if blob == _BLOB:
         call.acknowledged = True
-        router.emit(Keep(session.id, seq, _BLOB))
+        router.emit(Keep(call.session.id, call.seq, _BLOB))
 
 
-def _up(router: Router, call: Call, now: float) -> None:
-    if router.upstream.state is State.READY:
-        router.lift(call)
+def up(router: Router, call: Call, now: float) -> None:
+    """Send up a listen, or let it wait for the server. It takes no place among those in flight."""
+    state = router.upstream.state
+    if state is State.READY:
+        router.send(call, now, counted=False)
+    elif state is State.FAILED and not call.acknowledged:
+        router.fail(call, faults.unavailable(call.id, router.spec.argv, router.upstream.last_error), now)
     else:
         router.listening.append(call)
         router.need(now)
+
+
+def refuse(router: Router, cause: str, now: float) -> None:
+    """The server does not start: who has not listened yet is told; the others go on when it does."""
+    for call in [call for call in router.listening if not call.acknowledged]:
+        router.listening.remove(call)
+        router.fail(call, faults.unavailable(call.id, router.spec.argv, cause), now)
 
 
 def restore(router: Router, now: float) -> None:
     """The server is ready: send what was opened before it was, and again what an earlier generation had."""
     calls, router.listening = router.listening, []
     for call in calls:
-        if call.session.alive and not call.cancelled:
-            _up(router, call, now)
+        up(router, call, now)
 
 
 def _result(call: Call) -> Watch:
@@ -77,7 +89,7 @@ def route(router: Router, message: Notification) -> bool:
     if span is None:
         return False
     call = router.ids.flying.get(message.line[slice(*span)].strip(b'"'))
-    if call is None or call.method != METHOD or call.cancelled:
+    if call is None or call.method != LISTEN or call.cancelled:
         router.dropped += 1
     elif message.method == ACKNOWLEDGED and call.acknowledged:
         pass  # the host has seen the one of an earlier generation
@@ -93,10 +105,9 @@ def ended_by_server(router: Router, message: Notification, span: tuple[int, int]
     """`notifications/cancelled` of the server: the only request that it may name is a listen."""
     uid = message.line[slice(*span)].strip(b'"')
     call = router.ids.flying.get(uid)
-    if call is None or call.method != METHOD or call.cancelled:
+    if call is None or call.method != LISTEN or call.cancelled:
         return
     del router.ids.flying[uid]
     router.finish(call)
     router.emit(Deliver(call.session.id, 0, splice(message.line, (span, call.id))))
-    router.emit(Acknowledge(call.session.id, call.seq))
-    router.rest(call.session)
+    router.acknowledge(call)

@@ -18,6 +18,10 @@ class Era(Enum):
     """One session that sends legacy requests without `initialize`: its own process, and all passes as it is."""
 
 
+DISCOVER = "server/discover"
+LISTEN = "subscriptions/listen"
+SUBSCRIBE = "resources/subscribe"
+
 SAFE = frozenset(
     {
         "completion/complete",
@@ -26,13 +30,16 @@ SAFE = frozenset(
         "resources/list",
         "resources/read",
         "resources/templates/list",
-        "server/discover",
+        DISCOVER,
         "tools/list",
     }
 )
 """Requests without effect: sent again to the next generation when a server dies under them."""
 
-REPEATABLE = SAFE | {"logging/setLevel", "resources/subscribe", "resources/unsubscribe", "subscriptions/listen"}
+SETS_STATE = frozenset({"initialize", "logging/setLevel", SUBSCRIBE, "resources/unsubscribe"})
+"""Requests that set what a server knows of its client: doing them twice is doing them once. None is ever cancelled."""
+
+REPEATABLE = SAFE | SETS_STATE | {LISTEN}
 """Requests that may be sent to the next generation when a server dies under them: safe, or the same when done twice."""
 
 MAY_ASK = frozenset({"completion/complete", "prompts/get", "resources/read", "tasks/result", "tools/call"})

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mux import limits
-from mux.core import events, fanout, faults, levels, lifecycle, listens, questions, subscriptions
-from mux.core.actions import Acknowledge, Deliver, Dismiss, Drop, Exit, GoAway, Halted, Keep, Log, Refuse, Welcome
+from mux.core import events, fanout, faults, lifecycle, questions, replay
+from mux.core.actions import Acknowledge, Deliver, Drop, Exit, GoAway, Halted, Log, Refuse, Welcome
+from mux.core.clients import is_enveloped
 from mux.core.envelope import (
     Answer,
-    Message,
     Notification,
     Rejected,
     Request,
@@ -24,10 +24,9 @@ from mux.core.envelope import (
     result_line,
 )
 from mux.core.identity import ANY
-from mux.core.lanes import Lanes, is_enveloped
-from mux.core.replay import Fate, fate
+from mux.core.lanes import Lanes
 from mux.core.router import Router
-from mux.core.session import Session, State
+from mux.core.session import Session, State, rest
 from mux.core.snapshot import PoolSnapshot, snapshot
 from mux.core.timers import Timers
 
@@ -56,6 +55,7 @@ class Pool:
         self._last_process = 0
         self._last_router = 0
         self._drain_until = 0.0
+        self._left = False
         self._unused = False
         self._halted: dict[bytes, str] = {}
         self._handlers: dict[type, Callable[..., None]] = {
@@ -125,18 +125,34 @@ class Pool:
             self._large(len(event.data), "session", session.id)
         message = read_host(event.data)
         router = session.router
-        if router is not None and not isinstance(message, Rejected):
-            router.host(session, event.seq, message, now)
-        elif not event.data.strip(b" \t\r"):
-            self.emit(Acknowledge(session.id, event.seq))
-        else:
-            self._unpinned(session, event.seq, message, now)
-
-    def _unpinned(self, session: Session, seq: int, message: Message, now: float) -> None:
-        """A message before the request that decides the upstream, or one that concerns none."""
         if isinstance(message, Rejected):
+            self.reject(session, event.seq, message, event.data)
+        elif router is not None and session.open < limits.SESSION_WAITING:
+            router.host(session, event.seq, message, now)
+        else:
+            self.take(session, event.seq, message, now)
+
+    def reject(self, session: Session, seq: int, message: Rejected, line: bytes) -> None:
+        """A line that is no message: an error to its sender, nothing to a server. An empty one is nothing at all."""
+        if line.strip(b" \t\r"):
             self.emit(Deliver(session.id, seq, error_line(message.id, message.code, message.reason)))
-        elif not isinstance(message, Request):
+        else:
+            self.emit(Acknowledge(session.id, seq))
+
+    def take(self, session: Session, seq: int, message: Request | Notification | Answer, now: float) -> None:
+        """One message of a host. Beyond SESSION_WAITING without an answer a session is refused more."""
+        if session.open + len(session.held) >= limits.SESSION_WAITING and isinstance(message, Request):
+            self.emit(Deliver(session.id, seq, faults.overloaded(message.id)))
+        elif session.router is not None:
+            session.router.host(session, seq, message, now)
+        elif session.held:
+            session.held.append((seq, message))
+        else:
+            self._unpinned(session, seq, message, now)
+
+    def _unpinned(self, session: Session, seq: int, message: Request | Notification | Answer, now: float) -> None:
+        """A message before the request that decides the upstream."""
+        if not isinstance(message, Request):
             if session.guest_of is not None and isinstance(message, Notification):
                 session.guest_of.host(session, seq, message, now)
             else:
@@ -144,16 +160,17 @@ class Pool:
         elif message.method == "ping" and not is_enveloped(message):
             self.emit(Deliver(session.id, seq, result_line(message.id)))
         else:
-            self._lanes_of(session).first(session, seq, message, now)
+            self.lanes_of(session).first(session, seq, message, now)
 
-    def _lanes_of(self, session: Session) -> Lanes:
+    def lanes_of(self, session: Session) -> Lanes:
         lanes = self._lanes.get(session.base_key)
         if lanes is None:
             lanes = Lanes(self, session.base_key, neutral=session.sharing.clients == ANY)
             self._lanes[session.base_key] = lanes
             if len(self._lanes) > limits.REMEMBERED_KEYS:
                 used = {router.lanes.key for router in self.routers.values()} | {session.base_key}
-                del self._lanes[next(key for key in self._lanes if key not in used)]
+                unused = (key for key, other in self._lanes.items() if key not in used and other.unused)
+                self._lanes.pop(next(unused, b""), None)
         return lanes
 
     def new_router(self, lanes: Lanes, session: Session, key: bytes, era: Era) -> Router:
@@ -185,9 +202,13 @@ class Pool:
 
     def _oversize_from_host(self, session: Session, event: events.SessionLine | events.SessionReplay) -> None:
         id_, is_request = id_of_oversize(event.data)
+        line = faults.too_large(id_ or b"null", "The client")
         if is_request or id_ is None:
-            self.emit(Deliver(session.id, event.seq, faults.too_large(id_ or b"null", "The client")))
+            self.emit(Deliver(session.id, event.seq, line))
         else:
+            answer = read_host(line[:-1])
+            if session.router is not None and isinstance(answer, Answer):
+                questions.answered(session.router, session, answer)
             self.emit(Acknowledge(session.id, event.seq))
         self.emit(Log("warning", "message.oversize", {"session": session.id}))
 
@@ -196,21 +217,18 @@ class Pool:
 
     def _session_eof(self, event: events.SessionEof, _now: float) -> None:
         session = self.sessions.get(event.session)
-        if session is None or session.state is State.ENDING:
-            return
-        session.enter(State.ENDING)
-        router = session.router or session.guest_of
-        if router is not None:
-            router.rest(session)
-        else:
-            self.emit(Dismiss(session.id))
+        if session is not None and session.state in (State.OPEN, State.PINNED):
+            session.enter(State.ENDING)
+            rest(session, self.emit)
 
     def _session_closed(self, event: events.SessionClosed, now: float) -> None:
         session = self.sessions.pop(event.session, None)
         if session is None:
             return
         session.enter(State.GONE)
-        self._lanes_of(session).leave(session)
+        lanes = self._lanes.get(session.base_key)
+        if lanes is not None:
+            lanes.leave(session)
         router = session.router or session.guest_of
         if router is not None:
             router.leave(session, now)
@@ -231,52 +249,8 @@ class Pool:
             return
         if event.oversize:
             self._oversize_from_host(session, event)
-            return
-        message = read_host(event.data)
-        match fate(message, answered=event.answered, repeated=event.repeated):
-            case Fate.FORGET:
-                self.emit(Acknowledge(session.id, event.seq))
-            case Fate.UNKNOWN:
-                assert isinstance(message, Request)  # the only kind with an outcome
-                line = faults.outcome_unknown(message.id, "the multiplexer was restarted while it ran.")
-                self.emit(Deliver(session.id, event.seq, line))
-            case Fate.SERVE:
-                self._serve_again(session, event, message, now)
-            case Fate.REBUILD:
-                self._rebuild(session, event, message, now)
-
-    def _serve_again(self, session: Session, event: events.SessionReplay, message: Message, now: float) -> None:
-        if isinstance(message, Request) and message.method == listens.METHOD:
-            router = session.router or self._lanes_of(session).pin_modern(session, message, now)
-            listens.rebuild(router, session, event.seq, message, event.blob, now)
-        elif session.router is None:
-            self._unpinned(session, event.seq, message, now)
         else:
-            session.router.host(session, event.seq, message, now)
-        call = next((c for c in session.open_calls() if c.seq == event.seq), None)
-        if call is not None:
-            call.replayed = True
-
-    def _rebuild(self, session: Session, event: events.SessionReplay, message: Message, now: float) -> None:
-        """Restore what an answered line had set, without a word to the host and without starting the server."""
-        if isinstance(message, Request) and message.method == "initialize":
-            opened = session.router or self._lanes_of(session).pin_legacy(session, message, now)
-            opened.handshake.propose(message)
-        router = session.router
-        if router is None:
-            self.emit(Acknowledge(session.id, event.seq))
-            return
-        self.emit(Keep(session.id, event.seq, event.blob))
-        if isinstance(message, Notification):
-            router.host(session, event.seq, message, now)
-        elif isinstance(message, Request) and message.method == "logging/setLevel":
-            rank = levels.rank_of(message)
-            if rank is not None:
-                levels.remember(router, session, event.seq, rank)
-                levels.reconcile(router)
-        elif isinstance(message, Request) and message.method == subscriptions.SUBSCRIBE:
-            subscriptions.rebuild(router, session, event.seq, message)
-            router.need(now)
+            replay.replayed(self, session, event, now)
 
     def _session_ready(self, event: events.SessionReady, now: float) -> None:
         """Nothing to do: each REPLAY was complete in itself."""
@@ -303,14 +277,17 @@ class Pool:
             router.dropped += 1
 
     def _oversize_from_server(self, router: Router, event: events.ProcessLine, now: float) -> None:
+        """Treated as an error with the same id, in the direction in which it goes."""
         id_, is_request = id_of_oversize(event.data)
         self.emit(Log("warning", "message.oversize", {"upstream": router.number}))
-        call = router.ids.settle(id_, now) if id_ is not None and not is_request else None
-        if call is None:
+        line = faults.too_large(id_ or b"null", "The server", faults.UNKNOWN)
+        answer = read_server(line[:-1])
+        if id_ is None:
             router.dropped += 1
-        elif not call.cancelled:
-            router.fail(call, faults.too_large(call.id, "The server", faults.UNKNOWN), now)
-            router.pump(now)
+        elif is_request:
+            router.send_up(line)
+        elif isinstance(answer, Answer):
+            router.answer(answer, now)
 
     def _process_started(self, event: events.ProcessStarted, now: float) -> None:
         router = self._processes.get(event.process)
@@ -340,7 +317,8 @@ class Pool:
         if waited_for or ("grace", router.number) in self.timers:
             return
         self.routers = {key: other for key, other in self.routers.items() if other is not router}
-        self.timers.cancel((router.number, "rest"))
+        for name in ("rest", "turn", "idle"):
+            self.timers.cancel((router.number, name))
         router.lanes.retired(router)
         if self._unused:
             self._leave_if_unused(now)
@@ -369,8 +347,10 @@ class Pool:
                     by_number[number].pump(now)
                 case (int(number), "survey", questions.Survey() as survey) if number in by_number:
                     questions.overdue(by_number[number], survey)
-                case ("lanes", bytes(key)) if key in self._lanes:
-                    self._lanes[key].due(now)
+                case ("hold", bytes(key)) if key in self._lanes:
+                    self._lanes[key].hold_over(now)
+                case ("stall", bytes(key)) if key in self._lanes:
+                    self._lanes[key].stall_over(now)
                 case "exit":
                     self._leave_if_unused(now)
                 case _:
@@ -411,11 +391,12 @@ class Pool:
 
     def _drained(self, now: float) -> None:
         """After a planned exit was asked for: leave as soon as nothing is open, or time is up."""
-        if now < self._drain_until and not all(router.idle for router in self.routers.values()):
+        owing = now < self._drain_until and any(session.owed for session in self.sessions.values())
+        if owing or self._left:
             return
+        self._left = True
         for router in self.routers.values():
             lifecycle.give_up(router, "the multiplexer is being stopped.", now)
         for session in self.sessions:
             self.emit(Drop(session, "planned exit"))
         self.emit(Exit())
-        self._drain_until = float("inf")

@@ -23,7 +23,7 @@ from mux.core.envelope import (
 )
 from mux.core.methods import CAPABILITY_OF_QUESTION, MAY_ASK
 from mux.core.scan import elements, find
-from mux.limits import SURVEY_SECONDS
+from mux.limits import SURVEY_SECONDS, TOMBSTONES
 
 if TYPE_CHECKING:
     from mux.core.envelope import Answer
@@ -76,6 +76,12 @@ class Questions:
         self._open[id_] = question
         return question
 
+    def put_to(self, session: Session, elicitation: bytes) -> None:
+        """Remember whom that `elicitationId` was put to; the oldest of too many is forgotten."""
+        while len(self.elicited) >= TOMBSTONES:
+            del self.elicited[next(iter(self.elicited))]
+        self.elicited[elicitation] = session
+
     def answered(self, session: Session, id_: bytes) -> Question | None:
         """Take out the question that `id_` answers, if it was this session's to answer."""
         question = self._open.get(id_)
@@ -123,52 +129,52 @@ def request(router: Router, message: Request, now: float) -> None:
     if message.method == "ping":
         router.send_up(result_line(message.id))
         return
-    if message.method.startswith("tasks/"):
+    if message.method in tasks.OF_ONE:
         host, edits = tasks.question_edits(router, message)
         if host is None or not host.alive:
             router.send_up(error_line(message.id, errors.INVALID_PARAMS, "Task not found"))
         else:
             _ask(router, host, message, edits)
         return
-    able, anybody = _candidates(router, message)
-    if message.method == ROOTS and len(able) != 1:
-        _survey(router, message, now)
-    elif len(able) == 1 and able[0].alive:
+    able, refusal = _candidates(router, message)
+    if len(able) == 1 and able[0].alive:
         _ask(router, able[0], message, [])
+    elif message.method == ROOTS:
+        _survey(router, message, now)
     else:
         if len(able) > 1:
             _ambiguous(router, message.method)
-        router.send_up(error_line(message.id, errors.INTERNAL_ERROR, _refusal(message.method, able, anybody=anybody)))
+        elif able:
+            refusal = _GONE
+        router.send_up(error_line(message.id, errors.INTERNAL_ERROR, refusal.format(message.method)))
 
 
-def _candidates(router: Router, message: Request) -> tuple[list[Session], bool]:
-    """The sessions that a question can concern; and whether anybody at all is at work.
+_IDLE = "`{}` belongs to a request of a client, and none is in flight."
+_UNABLE = "No client that is at work here has declared what `{}` needs."
+_GONE = "The client that `{}` concerns is gone."
+_SEVERAL = (
+    "Several clients share this server and `{}` does not say which one it concerns, so nobody was asked. "
+    "From now on their calls take turns; `mux-shim --scope session` gives each client a server of its own."
+)
+
+
+def _candidates(router: Router, message: Request) -> tuple[list[Session], str]:
+    """The sessions that a question can concern, and what to say if that is not exactly one.
 
     Cancelled requests count, those of sessions that are gone too: the server may still be at work for them.
     """
-    owner = tasks.related(router, message)
-    if owner is not None:
-        return [owner], True
+    known, owner = tasks.related(router, message)
+    if known:
+        return [owner] if owner else [], _GONE
     at_work = {call.session.id: call.session for call in router.ids.flying.values() if call.method in MAY_ASK}
     capability = CAPABILITY_OF_QUESTION.get(message.method)
     able = [s for s in at_work.values() if capability is None or capability in s.capabilities]
-    return able, bool(at_work)
-
-
-def _refusal(method: str, able: list[Session], *, anybody: bool) -> str:
-    if not anybody:
-        return f"`{method}` belongs to a request of a client, and none is in flight."
-    if not able:
-        return f"No client that is at work here has declared what `{method}` needs."
-    if len(able) == 1:
-        return f"The client that `{method}` concerns is gone."
-    return (
-        f"Several clients share this server and `{method}` does not say which one it concerns, so nobody was asked. "
-        "From now on their calls take turns; `mux-shim --scope session` gives each client a server of its own."
-    )
+    return able, _SEVERAL if able else _UNABLE if at_work else _IDLE
 
 
 def _ambiguous(router: Router, method: str) -> None:
+    """Its calls take turns from now on, and no other session joins it, nor any other server of this command."""
+    router.lanes.asks = not router.lanes.neutral
     if not router.turns.needed:
         router.turns.needed = True
         router.emit(Log("warning", "question.ambiguous", {"upstream": router.number, "method": method}))
@@ -183,7 +189,7 @@ def _ask(router: Router, session: Session, message: Request, edits: Edits) -> No
     token = message.line[slice(*span)] if span else b""
     question = router.questions.ask(session, message.id, message.method, token)
     if elicitation:
-        router.questions.elicited[message.line[slice(*elicitation)]] = session
+        router.questions.put_to(session, message.line[slice(*elicitation)])
     router.emit(Deliver(session.id, 0, splice(message.line, (message.span, question.id), *edits)))
 
 
@@ -213,6 +219,22 @@ def overdue(router: Router, survey: Survey) -> None:
         router.questions.drop(id_)
     survey.missing.clear()
     _conclude(router, survey)
+
+
+def withdraw(router: Router, server_id: bytes) -> list[Question]:
+    """The server wants no answer any more to what it asked under that id of its own; returns what to cancel."""
+    gone = router.questions.withdrawn(server_id)
+    for question in gone:
+        router.timers.cancel((router.number, "survey", question.survey))
+    return gone
+
+
+def end(router: Router) -> None:
+    """The server is gone: nobody has to answer it any more, and an answer would reach its successor."""
+    for question in router.questions.clear():
+        router.timers.cancel((router.number, "survey", question.survey))
+        line = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b}}\n' % question.id
+        router.emit(Deliver(question.session.id, 0, line))
 
 
 def answered(router: Router, session: Session, answer: Answer) -> None:

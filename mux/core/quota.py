@@ -22,9 +22,11 @@ class Quota:
 
     def admits(self, session: Session) -> bool:
         """Whether a new request of the session may go up at once."""
-        if session.waiting or session.in_flight >= limits.SESSION_IN_FLIGHT:
-            return False
-        return self.in_flight < limits.UPSTREAM_IN_FLIGHT
+        return (
+            not session.waiting
+            and session.in_flight < limits.SESSION_IN_FLIGHT
+            and self.in_flight < limits.UPSTREAM_IN_FLIGHT
+        )
 
     def take(self, session: Session) -> None:
         """A request of the session goes up."""
@@ -36,18 +38,15 @@ class Quota:
         session.in_flight -= 1
         self.in_flight -= 1
 
-    def wait(self, call: Call, *, first: bool = False) -> bool:
-        """Queue a request behind (or before) the session's others; False if its queue is full."""
+    def wait(self, call: Call, *, first: bool = False) -> None:
+        """Queue a request behind (or before) the session's others."""
         session = call.session
-        if len(session.waiting) >= limits.SESSION_WAITING and not first:
-            return False
         if not session.waiting:
             self.ring.append(session)
         if first:
             session.waiting.appendleft(call)
         else:
             session.waiting.append(call)
-        return True
 
     def withdraw(self, call: Call) -> None:
         """A request that waits is no longer wanted."""

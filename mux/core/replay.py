@@ -7,20 +7,18 @@ so that a poisonous request can not take every generation down.
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from mux.core.envelope import Answer, Message, Notification, Rejected
-from mux.core.methods import REPEATABLE_NOTIFICATIONS, SAFE
+from mux.core import faults, levels, listens, subscriptions
+from mux.core.actions import Acknowledge, Deliver, Keep
+from mux.core.envelope import Answer, Malformed, Message, Notification, Rejected, Request, id_key, read_host
+from mux.core.methods import LISTEN, REPEATABLE, REPEATABLE_NOTIFICATIONS, SAFE, SUBSCRIBE
 
-REBUILT = frozenset(
-    {
-        "initialize",
-        "logging/setLevel",
-        "resources/subscribe",
-        "resources/unsubscribe",
-        "subscriptions/listen",
-    }
-)
-"""Requests that set the state of a session: doing them twice is doing them once."""
+if TYPE_CHECKING:
+    from mux.core.events import SessionReplay
+    from mux.core.pool import Pool
+    from mux.core.router import Router
+    from mux.core.session import Session
 
 
 class Fate(Enum):
@@ -42,6 +40,65 @@ def fate(message: Message, *, answered: bool, repeated: bool) -> Fate:
         return Fate.REBUILD if message.method in REPEATABLE_NOTIFICATIONS else Fate.FORGET
     if answered:
         return Fate.REBUILD
-    if message.method in REBUILT or (message.method in SAFE and not repeated):
-        return Fate.SERVE
-    return Fate.UNKNOWN
+    if message.method not in REPEATABLE or (message.method in SAFE and repeated):
+        return Fate.UNKNOWN
+    return Fate.SERVE
+
+
+def replayed(pool: Pool, session: Session, event: SessionReplay, now: float) -> None:
+    """One line of a session of an earlier backend."""
+    message = read_host(event.data)
+    match fate(message, answered=event.answered, repeated=event.repeated):
+        case Fate.FORGET:
+            pool.emit(Acknowledge(session.id, event.seq))
+        case Fate.UNKNOWN:
+            assert isinstance(message, Request)  # the only kind with an outcome
+            line = faults.outcome_unknown(message.id, "the multiplexer was restarted while it ran.")
+            pool.emit(Deliver(session.id, event.seq, line))
+        case Fate.SERVE:
+            _serve_again(pool, session, event, message, now)
+        case Fate.REBUILD:
+            _rebuild(pool, session, event, message, now)
+
+
+def _serve_again(pool: Pool, session: Session, event: SessionReplay, message: Message, now: float) -> None:
+    if isinstance(message, Rejected):
+        pool.reject(session, event.seq, message, event.data)
+        return
+    pool.take(session, event.seq, message, now)
+    call = session.calls.get(id_key(message.id)) if isinstance(message, Request) else None
+    if call is not None and call.seq == event.seq:
+        call.replayed = True
+        if session.router is not None and call.method == LISTEN:
+            listens.resumed(session.router, call, event.blob)
+
+
+def _rebuild(pool: Pool, session: Session, event: SessionReplay, message: Message, now: float) -> None:
+    """Restore what a line had set, without a word to the host; a server is started only where one has to know."""
+    router = session.router
+    if isinstance(message, Request) and message.method == "initialize" and router is None:
+        pool.lanes_of(session).pin_legacy(session, message, now).handshake.propose(message)
+        session.initialize = event.seq
+        pool.emit(Keep(session.id, event.seq, event.blob))
+    elif isinstance(message, Notification) and router is not None:
+        router.host(session, event.seq, message, now)
+    elif not (isinstance(message, Request) and router is not None and _restored(router, session, event, message, now)):
+        pool.emit(Acknowledge(session.id, event.seq))
+
+
+def _restored(router: Router, session: Session, event: SessionReplay, message: Request, now: float) -> bool:
+    """Whether the request set something that is set again now."""
+    try:
+        if message.method == SUBSCRIBE:
+            literal = subscriptions.uri_of(message)
+            if literal is not None:
+                subscriptions.rebuild(router, session, event.seq, len(message.line), literal)
+                router.need(now)
+            return literal is not None
+        rank = levels.rank_of(message) if message.method == "logging/setLevel" else None
+    except Malformed:
+        return False
+    if rank is not None:
+        levels.remember(router, session, event.seq, rank)
+        levels.reconcile(router)
+    return rank is not None

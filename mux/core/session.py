@@ -1,6 +1,7 @@
 """One session of a host: its state, every transition of it, and its requests.
 
-OPEN ── the first request decides the upstream ──> PINNED ── end of input ──> ENDING ── connection gone ──> GONE
+OPEN ── the first request decides the upstream ──> PINNED ── end of input ──> ENDING ── all answered ──> DISMISSED
+The connection may go at any time: GONE.
 """
 
 from __future__ import annotations
@@ -9,10 +10,16 @@ from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from mux import limits
+from mux.core.actions import Dismiss
+from mux.core.envelope import id_key
+from mux.core.methods import LISTEN
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mux.core.envelope import Answer, Request
+    from mux.core.actions import Action
+    from mux.core.envelope import Answer, Notification, Request
     from mux.core.events import LaunchSpec, SessionOpened
     from mux.core.router import Router
     from mux.core.scan import Span
@@ -27,13 +34,15 @@ class State(Enum):
     OPEN = "open"
     PINNED = "pinned"
     ENDING = "ending"
+    DISMISSED = "dismissed"
     GONE = "gone"
 
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.OPEN: frozenset({State.PINNED, State.ENDING, State.GONE}),
     State.PINNED: frozenset({State.ENDING, State.GONE}),
-    State.ENDING: frozenset({State.GONE}),
+    State.ENDING: frozenset({State.DISMISSED, State.GONE}),
+    State.DISMISSED: frozenset({State.GONE}),
     State.GONE: frozenset(),
 }
 
@@ -65,12 +74,12 @@ class Call:
         "watch",
     )
 
-    def __init__(self, session: Session, seq: int, request: Request, key: bytes) -> None:
+    def __init__(self, session: Session, seq: int, request: Request) -> None:
         self.session = session
         self.seq = seq
         self.request: Request | None = request
         self.id = request.id
-        self.key = key
+        self.key = id_key(request.id)
         self.method = request.method
         self.uid = b""
         self.token = b""
@@ -84,10 +93,12 @@ class Call:
 
 
 class Session:
-    """State and requests of one connection. calls: every request that has no answer yet, newest per id.
+    """State and requests of one connection.
 
-    guest_of: the upstream that a `server/discover` of a session went to whose era is still open. held: its `initialize`
-    waits for the verdict on that era.
+    calls: every request that has no answer yet, newest per id; `open` counts them. guest_of: the upstream that it has
+    asked for its era, as long as it is not pinned. kept: sizes of the lines that its shim keeps for subscriptions and
+    listens, bytes by seq. initialize: the LINE that initialised it. initialized: it has said that it is. held: its
+    `initialize` and all after it, while the era of the server is not known.
     """
 
     __slots__ = (
@@ -101,6 +112,11 @@ class Session:
         "id",
         "idle_timeout",
         "in_flight",
+        "initialize",
+        "initialized",
+        "kept",
+        "kept_bytes",
+        "open",
         "opened_at",
         "router",
         "sharing",
@@ -121,8 +137,13 @@ class Session:
         self.state = State.OPEN
         self.router: Router | None = None
         self.guest_of: Router | None = None
-        self.held = False
         self.calls: dict[bytes, Call] = {}
+        self.open = 0
+        self.kept: dict[int, int] = {}
+        self.kept_bytes = 0
+        self.held: list[tuple[int, Request | Notification | Answer]] = []
+        self.initialize = 0
+        self.initialized = False
         self.waiting: deque[Call] = deque()
         self.in_flight = 0
         self.capabilities: frozenset[str] = frozenset()
@@ -140,23 +161,28 @@ class Session:
         """Whether anything can still be delivered to it."""
         return self.state is not State.GONE
 
-    def register(self, call: Call) -> None:
+    def accept(self, seq: int, request: Request) -> Call:
         """Enter a request; one with the same id that is still open stays open behind it."""
+        call = Call(self, seq, request)
         call.older = self.calls.get(call.key)
         self.calls[call.key] = call
+        self.open += 1
+        return call
 
     def forget(self, call: Call) -> None:
-        """Take a request out, whatever its place among those with its id."""
+        """Take a request out, whatever its place among those with its id; harmless if it is out."""
         newest = self.calls.get(call.key)
         if newest is call:
             if call.older is None:
                 del self.calls[call.key]
             else:
                 self.calls[call.key] = call.older
+            self.open -= 1
             return
         while newest is not None:
             if newest.older is call:
                 newest.older = call.older
+                self.open -= 1
                 return
             newest = newest.older
 
@@ -169,3 +195,27 @@ class Session:
                 found.append(call)
                 call = call.older
         return found
+
+    @property
+    def owed(self) -> bool:
+        """Whether it waits for an answer; a listen waits for ever and does not count."""
+        return bool(self.held) or any(call.method != LISTEN for call in self.open_calls())
+
+    def reserve(self, seq: int, size: int) -> bool:
+        """Make room for a line that the shim may have to keep; False if it keeps too much already."""
+        if len(self.kept) >= limits.KEPT_LINES or self.kept_bytes + size > limits.KEPT_BYTES:
+            return False
+        self.kept[seq] = size
+        self.kept_bytes += size
+        return True
+
+    def unreserve(self, seq: int) -> None:
+        """That line is not kept any more; harmless if it was not."""
+        self.kept_bytes -= self.kept.pop(seq, 0)
+
+
+def rest(session: Session, emit: Callable[[Action], None]) -> None:
+    """After the host's end of input: dismiss the session once it waits for nothing."""
+    if session.state is State.ENDING and not session.owed:
+        session.enter(State.DISMISSED)
+        emit(Dismiss(session.id))

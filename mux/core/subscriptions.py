@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from mux.core import faults
 from mux.core.actions import Acknowledge, Deliver, Keep
-from mux.core.envelope import Malformed, find_in, result_line
+from mux.core.envelope import find_in, result_line
+from mux.core.methods import SUBSCRIBE
 from mux.core.scan import unescape
 
 if TYPE_CHECKING:
@@ -18,18 +20,21 @@ if TYPE_CHECKING:
     from mux.core.router import Router
     from mux.core.session import Call, Session, Watch
 
-SUBSCRIBE = "resources/subscribe"
-
 
 class Topic:
-    """One URI. literal: its JSON string. holders: sessions with the LINE that subscribed. busy: a change is up."""
+    """One URI. literal: its JSON string. holders: sessions with the LINE that subscribed. busy: a change is up.
 
-    __slots__ = ("busy", "holders", "literal", "queue")
+    told: the server has agreed that we are subscribed. advancing: somebody is already at its queue.
+    """
+
+    __slots__ = ("advancing", "busy", "holders", "literal", "queue", "told")
 
     def __init__(self, literal: bytes) -> None:
         self.literal = literal
         self.holders: dict[int, int] = {}
         self.busy = False
+        self.told = False
+        self.advancing = False
         self.queue: deque[Call] = deque()
 
 
@@ -41,13 +46,26 @@ class Subscriptions:
     def __init__(self) -> None:
         self.topics: dict[bytes, Topic] = {}
 
-    def concerned(self, uri: bytes) -> set[int]:
+    def topic(self, literal: bytes) -> Topic:
+        """The topic of a URI, as a JSON string; a new one if there is none."""
+        uri = unescape(literal)
+        topic = self.topics.get(uri)
+        if topic is None:
+            topic = self.topics[uri] = Topic(literal)
+        return topic
+
+    @property
+    def held(self) -> bool:
+        """Whether any session is subscribed to anything."""
+        return any(topic.holders for topic in self.topics.values())
+
+    def concerned(self, uri: bytes) -> list[int]:
         """Sessions subscribed to `uri`, or else to its longest prefix: a server may name a part of what was asked."""
         topic = self.topics.get(uri)
         if topic is not None and topic.holders:
-            return set(topic.holders)
+            return list(topic.holders)
         prefixes = [held for held, other in self.topics.items() if other.holders and uri.startswith(held)]
-        return set(self.topics[max(prefixes, key=len)].holders) if prefixes else set()
+        return list(self.topics[max(prefixes, key=len)].holders) if prefixes else []
 
 
 def change(router: Router, session: Session, seq: int, request: Request, now: float) -> None:
@@ -56,26 +74,30 @@ def change(router: Router, session: Session, seq: int, request: Request, now: fl
     if literal is None:
         router.call(session, seq, request, now)
         return
-    topic = router.subscriptions.topics.setdefault(unescape(literal), Topic(literal))
-    topic.queue.append(router.register(session, seq, request))
+    if request.method == SUBSCRIBE and not session.reserve(seq, len(request.line)):
+        router.emit(Deliver(session.id, seq, faults.kept_too_much(request.id)))
+        return
+    topic = router.subscriptions.topic(literal)
+    topic.queue.append(session.accept(seq, request))
     _advance(router, topic, now)
 
 
 def uri_of(message: Request | Notification) -> bytes | None:
-    """The JSON string of `params.uri`, or None."""
-    try:
-        span = find_in(message, b"uri")
-    except Malformed:
-        return None
+    """The JSON string of `params.uri`, or None. Raises Malformed if it stands twice."""
+    span = find_in(message, b"uri")
     literal = message.line[slice(*span)] if span else b""
     return literal if literal[:1] == b'"' else None
 
 
 def _advance(router: Router, topic: Topic, now: float) -> None:
+    """Take up the next changes, until one has to go up. An answer to it that comes at once is taken up here too."""
+    if topic.advancing:
+        return
+    topic.advancing = True
     while topic.queue and not topic.busy:
         call = topic.queue.popleft()
         session = call.session
-        if not session.alive or call.cancelled:
+        if not session.alive:
             continue
         held = session.id in topic.holders
         alone = len(topic.holders) == (1 if held else 0)
@@ -85,8 +107,8 @@ def _advance(router: Router, topic: Topic, now: float) -> None:
             router.dispatch(call, now)
         else:
             _settle(router, topic, call)
-            router.emit(Deliver(session.id, call.seq, result_line(call.id)))
-            router.finish(call)
+            router.deliver(call, result_line(call.id))
+    topic.advancing = False
     if not topic.holders and not topic.queue and not topic.busy:
         router.subscriptions.topics.pop(unescape(topic.literal), None)
 
@@ -94,11 +116,14 @@ def _advance(router: Router, topic: Topic, now: float) -> None:
 def _watch(router: Router, topic: Topic, call: Call) -> Watch:
     def answered(answer: Answer | None, now: float) -> None:
         topic.busy = False
-        if answer is not None and not answer.failed:
+        if answer is None or answer.failed:
+            call.session.unreserve(call.seq)
+        else:
+            topic.told = call.method == SUBSCRIBE
             if call.session.alive:
                 _settle(router, topic, call)
-            elif call.method == SUBSCRIBE:
-                _release(router, topic)
+        if answer is not None:
+            _correct(router, topic)
         _advance(router, topic, now)
 
     return answered
@@ -108,55 +133,50 @@ def _settle(router: Router, topic: Topic, call: Call) -> None:
     """The session's own state changes; its shim keeps the LINE that rebuilds it."""
     session = call.session
     earlier = topic.holders.pop(session.id, 0)
-    if earlier and earlier != call.seq:
+    if earlier:
+        session.unreserve(earlier)
         router.emit(Acknowledge(session.id, earlier))
     if call.method == SUBSCRIBE:
         topic.holders[session.id] = call.seq
         router.emit(Keep(session.id, call.seq))
 
 
-def _release(router: Router, topic: Topic) -> None:
-    """Nobody holds the URI any more: tell the server."""
-    topic.busy = True
+def _correct(router: Router, topic: Topic) -> None:
+    """Tell the server what its clients hold, where that is not what it knows: a session has left, or was rebuilt."""
+    wanted = bool(topic.holders)
+    if topic.busy or topic.told == wanted:
+        return
 
-    def answered(_answer: Answer | None, now: float) -> None:
+    def answered(answer: Answer | None, now: float) -> None:
         topic.busy = False
+        if answer is not None and not answer.failed:
+            topic.told = wanted
+            _correct(router, topic)
         _advance(router, topic, now)
 
-    if not router.request_up(b"resources/unsubscribe", b'{"uri":%b}' % topic.literal, answered):
-        topic.busy = False
+    verb = b"resources/subscribe" if wanted else b"resources/unsubscribe"
+    topic.busy = router.request_up(verb, b'{"uri":%b}' % topic.literal, answered)
 
 
 def leave(router: Router, session: Session, now: float) -> None:
     """A session that is gone holds nothing."""
     for topic in list(router.subscriptions.topics.values()):
-        if topic.holders.pop(session.id, None) and not topic.holders and not topic.busy:
-            _release(router, topic)
+        topic.holders.pop(session.id, None)
+        _correct(router, topic)
         _advance(router, topic, now)
 
 
-def rebuild(router: Router, session: Session, seq: int, request: Request) -> None:
-    """The session held this URI under an earlier backend."""
-    literal = uri_of(request)
-    if literal is None:
-        return
-    topic = router.subscriptions.topics.setdefault(unescape(literal), Topic(literal))
-    first = not topic.holders
+def rebuild(router: Router, session: Session, seq: int, size: int, literal: bytes) -> None:
+    """The session held this URI under an earlier backend, by a line of so many bytes."""
+    topic = router.subscriptions.topic(literal)
+    session.reserve(seq, size)
     topic.holders[session.id] = seq
-    if first:
-        _hold(router, topic)
+    router.emit(Keep(session.id, seq))
+    _correct(router, topic)
 
 
 def restore(router: Router) -> None:
     """A new generation knows of no subscription yet."""
-    for topic in list(router.subscriptions.topics.values()):
-        if topic.holders and not topic.busy:
-            _hold(router, topic)
-
-
-def _hold(router: Router, topic: Topic) -> None:
-    def answered(_answer: Answer | None, now: float) -> None:
-        topic.busy = False
-        _advance(router, topic, now)
-
-    topic.busy = router.request_up(b"resources/subscribe", b'{"uri":%b}' % topic.literal, answered)
+    for topic in router.subscriptions.topics.values():
+        topic.told = False
+        _correct(router, topic)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from mux.core import scan
 from mux.core.actions import Deliver
-from mux.core.envelope import Malformed, error_line, find_in, find_in_result, splice
+from mux.core.envelope import Malformed, error_line, find_in, find_in_result, id_key, splice
 from mux.errors import INVALID_PARAMS
+from mux.limits import TOMBSTONES
 
 if TYPE_CHECKING:
     from mux.core.envelope import Answer, Notification, Request
@@ -23,16 +24,36 @@ if TYPE_CHECKING:
 RELATED = b"io.modelcontextprotocol/related-task"
 
 
+OF_ONE = frozenset({"tasks/cancel", "tasks/get", "tasks/result"})
+"""What a server asks the client that hosts the task."""
+
+
 class Tasks:
-    """owner: session by id of a server's task. hosted: (session, its id) by our id of a client's task."""
+    """owner: session by id of a server's task, or None once it is gone. hosted, ours: clients' tasks, by either id."""
 
     __slots__ = ("_next", "hosted", "ours", "owner")
 
     def __init__(self, first: int) -> None:
-        self.owner: dict[bytes, Session] = {}
+        self.owner: dict[bytes, Session | None] = {}
         self.hosted: dict[bytes, tuple[Session, bytes]] = {}
         self.ours: dict[tuple[int, bytes], bytes] = {}
         self._next = first
+
+    @property
+    def owned(self) -> bool:
+        """Whether a task may be running for somebody."""
+        return any(self.owner.values())
+
+    def own(self, session: Session | None, literal: bytes) -> None:
+        """The session's call was answered by this task; None if it is gone. The oldest of too many is forgotten."""
+        while len(self.owner) >= TOMBSTONES:
+            del self.owner[next(iter(self.owner))]
+        self.owner[id_key(literal)] = session
+
+    def belongs_elsewhere(self, session: Session, literal: bytes) -> bool:
+        """Whether the task is that of another live session."""
+        owner = self.owner.get(id_key(literal))
+        return owner is not None and owner is not session
 
     def host(self, session: Session, literal: bytes) -> bytes:
         """The JSON string under which the server knows the session's own task `literal`."""
@@ -46,7 +67,8 @@ class Tasks:
 
     def leave(self, session: Session) -> None:
         """The session's tasks become nobody's; those that it hosted are gone."""
-        self.owner = {task: owner for task, owner in self.owner.items() if owner is not session}
+        for task in [task for task, owner in self.owner.items() if owner is session]:
+            self.owner[task] = None
         for ours in [ours for ours, (host, _) in self.hosted.items() if host is session]:
             del self.ours[session.id, self.hosted.pop(ours)[1]]
 
@@ -64,19 +86,18 @@ def call(router: Router, session: Session, seq: int, request: Request, now: floa
         return
 
     def answered(answer: Answer | None, _now: float) -> None:
-        if answer is not None and not answer.failed and session.alive:
-            span = _named_in_result(answer.line, b"task", b"taskId")
-            if span:
-                router.tasks.owner[answer.line[slice(*span)]] = session
+        span = _named_in_result(answer.line, b"task", b"taskId") if answer is not None and not answer.failed else None
+        if answer is not None and span:
+            router.tasks.own(session if session.alive else None, answer.line[slice(*span)])
+            router.ids.outlast(answer.id)
 
     router.call(session, seq, request, now, watch=answered)
 
 
 def use(router: Router, session: Session, seq: int, request: Request, now: float) -> None:
     """`tasks/get`, `tasks/result`, `tasks/cancel`: not for the task of another live session."""
-    span = _named(request, b"taskId")
-    owner = router.tasks.owner.get(request.line[slice(*span)]) if span else None
-    if owner is not None and owner is not session:
+    span = find_in(request, b"taskId")
+    if span and router.tasks.belongs_elsewhere(session, request.line[slice(*span)]):
         router.emit(Deliver(session.id, seq, error_line(request.id, INVALID_PARAMS, "Task not found")))
         return
     router.call(session, seq, request, now)
@@ -111,25 +132,28 @@ def _is_shown(router: Router, session: Session, line: bytes, at: int) -> bool:
         span = scan.find(line, b"taskId", at=at)
     except Malformed:
         return False
-    owner = router.tasks.owner.get(line[slice(*span)]) if span else None
-    return owner is None or owner is session
+    return not (span and router.tasks.belongs_elsewhere(session, line[slice(*span)]))
 
 
-def related(router: Router, message: Request | Notification) -> Session | None:
-    """The owner of the task that `_meta` relates a message to. MCP "Tasks", "Associating task-related messages"."""
+def related(router: Router, message: Request | Notification) -> tuple[bool, Session | None]:
+    """Whether `_meta` relates a message to a task that was seen here, and the task's owner while that lives.
+
+    MCP "Tasks", "Associating task-related messages".
+    """
     span = _named(message, b"_meta", RELATED, b"taskId")
-    return router.tasks.owner.get(message.line[slice(*span)]) if span else None
+    task = id_key(message.line[slice(*span)]) if span else b""
+    return task in router.tasks.owner, router.tasks.owner.get(task)
 
 
 def status_from_server(router: Router, message: Notification) -> Session | None:
     """Whom a `notifications/tasks/status` of the server concerns."""
     span = _named(message, b"taskId")
-    return router.tasks.owner.get(message.line[slice(*span)]) if span else None
+    return router.tasks.owner.get(id_key(message.line[slice(*span)])) if span else None
 
 
 def status_from_host(router: Router, session: Session, message: Notification) -> bytes | None:
     """A host's `notifications/tasks/status` as the server knows the task, or None for a task it was never told of."""
-    span = _named(message, b"taskId")
+    span = find_in(message, b"taskId")
     ours = router.tasks.ours.get((session.id, message.line[slice(*span)])) if span else None
     return splice(message.line, (span, ours)) if span and ours else None
 
@@ -143,13 +167,22 @@ def question_edits(router: Router, message: Request) -> tuple[Session | None, Ed
 
 def answer_edits(router: Router, session: Session, method: str, line: bytes) -> Edits:
     """What a host's answer to a question says of its own tasks, in ids of ours."""
-    edits: Edits = []
-    own = (b"taskId",) if method.startswith("tasks/") else (b"task", b"taskId")
-    for path in ((b"_meta", RELATED, b"taskId"), own):
-        span = _named_in_result(line, *path)
-        if span:
-            edits.append((span, router.tasks.host(session, line[slice(*span)])))
-    return edits
+    if method == "tasks/list":
+        spans = _listed(line)
+    elif method.startswith("tasks/"):
+        spans = [_named_in_result(line, b"taskId"), _named_in_result(line, b"_meta", RELATED, b"taskId")]
+    else:  # what else it relates to would be a task of the server's
+        spans = [_named_in_result(line, b"task", b"taskId")]
+    return [(span, router.tasks.host(session, line[slice(*span)])) for span in spans if span]
+
+
+def _listed(line: bytes) -> list[Span | None]:
+    """Where the ids of a list of tasks stand."""
+    span = _named_in_result(line, b"tasks")
+    try:
+        return [scan.find(line, b"taskId", at=start) for start, _ in scan.elements(line, span[0])] if span else []
+    except Malformed:
+        return []
 
 
 def _named(message: Request | Notification, *path: bytes) -> Span | None:

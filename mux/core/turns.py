@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from mux.core.methods import MAY_ASK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable
 
     from mux.core.session import Call, Session
+    from mux.core.timers import Timers
 
 
 class Turns:
-    """needed: the server is known to ask. waiting: calls whose turn has not come, each with its deadline."""
+    """needed: the server is known to ask. waiting: calls whose turn has not come, each with its deadline, in order."""
 
     __slots__ = ("needed", "waiting")
 
@@ -26,14 +27,14 @@ class Turns:
         self.needed = False
         self.waiting: deque[tuple[float, Call]] = deque()
 
-    def admits(self, call: Call, flying: Iterable[Call]) -> bool:
-        """Whether the call may go up now."""
-        if not self.needed or call.method not in MAY_ASK:
+    def admits(self, call: Call, ahead: Iterable[Call], *, ready: bool) -> bool:
+        """Whether the call needs no turn or has it. ahead: what goes before it; ready: whether the server is."""
+        if call.method not in MAY_ASK:
             return True
-        return not any(other.method in MAY_ASK and other.session is not call.session for other in flying)
+        return ready and not self.waiting and _alone(call, ahead)
 
     def wait(self, call: Call, until: float) -> None:
-        """Queue the call until its turn, or `until`."""
+        """Queue the call until its turn, or `until`; no earlier than that of any call before."""
         self.waiting.append((until, call))
 
     def withdraw(self, call: Call) -> bool:
@@ -50,14 +51,26 @@ class Turns:
         self.waiting = deque(entry for entry in self.waiting if entry[1].session is not session)
         return gone
 
-    def due(self, now: float, flying: Iterable[Call]) -> list[Call]:
-        """Take out the calls that may go up: the first in line if nobody else is at work, and all overdue."""
-        flying = list(flying)
+    def due(self, now: float, ahead: Iterable[Call]) -> list[Call]:
+        """Take out the calls that may go up: all overdue, and the next in line that can be at work together."""
+        ahead = list(ahead)
         ready: list[Call] = []
-        for entry in list(self.waiting):
-            until, call = entry
-            if until <= now or self.admits(call, flying):
-                self.waiting.remove(entry)
-                ready.append(call)
-                flying.append(call)
+        while self.waiting:
+            until, call = self.waiting[0]
+            if until > now and not _alone(call, ahead):
+                break
+            self.waiting.popleft()
+            ready.append(call)
+            ahead.append(call)
         return ready
+
+    def arm(self, timers: Timers, name: Hashable) -> None:
+        """Let `name` fall due when the first in line need not wait any longer."""
+        if self.waiting:
+            timers.set(name, self.waiting[0][0])
+        else:
+            timers.cancel(name)
+
+
+def _alone(call: Call, ahead: Iterable[Call]) -> bool:
+    return not any(other.method in MAY_ASK and other.session is not call.session for other in ahead)
