@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mux.core.envelope import Request, id_key, read_host
+from mux.core.envelope import Request, read_host
 from mux.core.events import LaunchSpec, SessionOpened
 from mux.core.session import Call, Session
 
@@ -24,6 +24,6 @@ def request(line: bytes) -> Request:
 def call(
     owner: Session, id_: bytes = b"1", *, method: bytes = b"tools/call", params: bytes = b"{}", seq: int = 1
 ) -> Call:
-    """A request of the session, not yet registered with it."""
+    """A request of the session, not entered there."""
     asked = request(b'{"jsonrpc":"2.0","id":%b,"method":"%b","params":%b}' % (id_, method, params))
-    return Call(owner, seq, asked, id_key(id_))
+    return Call(owner, seq, asked)

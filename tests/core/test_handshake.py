@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 
 from mux.core.envelope import Answer, read_host, read_server
-from mux.core.handshake import INITIALIZED, Handshake, Waiter
-from mux.core.session import Session
+from mux.core.handshake import INITIALIZED, Handshake
+from mux.core.session import Call, Session
 from tests.core.layouts import Known, answers, ids, marked
 from tests.core.sessions import request, session
 
@@ -34,8 +34,8 @@ def served(line: bytes) -> Handshake:
     return handshake
 
 
-def waiting(handshake: Handshake, sessions: Iterable[Session]) -> list[Waiter]:
-    waiters = [Waiter(one, 5, b"%d" % one.id) for one in sessions]
+def waiting(handshake: Handshake, sessions: Iterable[Session]) -> list[Call]:
+    waiters = [one.accept(5, request(initialize())) for one in sessions]
     handshake.waiters += waiters
     return waiters
 

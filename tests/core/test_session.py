@@ -6,17 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mux.core.envelope import Request
 from mux.core.session import TRANSITIONS, Call, State
-from tests.core.sessions import call, session
+from tests.core.sessions import call, request, session
 
 S = State
+
+
+def asked(id_: bytes) -> Request:
+    return request(b'{"jsonrpc":"2.0","id":%b,"method":"tools/call"}' % id_)
+
+
 ALLOWED = {
     (S.OPEN, S.PINNED),
     (S.OPEN, S.ENDING),
     (S.OPEN, S.GONE),
     (S.PINNED, S.ENDING),
     (S.PINNED, S.GONE),
+    (S.ENDING, S.DISMISSED),
     (S.ENDING, S.GONE),
+    (S.DISMISSED, S.GONE),
 }
 
 
@@ -44,26 +53,25 @@ def test_equal_ids_stay_apart_and_the_newest_is_found_first(steps: list[tuple[bo
     model: list[Call] = []
     for register, id_, which in steps:
         if register:
-            new = call(one, b"%d" % id_)
-            one.register(new)
-            model.append(new)
+            model.append(one.accept(1, asked(b"%d" % id_)))
         elif model:
             one.forget(model.pop(which % len(model)))
-        newest = {request.key: request for request in model}
+        newest = {entry.key: entry for entry in model}
         assert one.calls == newest
-        assert {id(request) for request in one.open_calls()} == {id(request) for request in model}
+        assert one.open == len(model)
+        assert {id(entry) for entry in one.open_calls()} == {id(entry) for entry in model}
         for key in newest:
-            same = [request for request in one.open_calls() if request.key == key]
-            assert same == [request for request in reversed(model) if request.key == key]
+            same = [entry for entry in one.open_calls() if entry.key == key]
+            assert same == [entry for entry in reversed(model) if entry.key == key]
 
 
 def test_what_is_not_open_can_be_forgotten() -> None:
     one = session()
-    known, stranger, forgotten = call(one, b"1"), call(one, b"1"), call(one, b"2")
-    one.register(known)
+    known, stranger, forgotten = one.accept(1, asked(b"1")), call(one, b"1"), call(one, b"2")
     one.forget(stranger)
     one.forget(forgotten)
     assert one.open_calls() == [known]
+    assert one.open == 1
 
 
 def test_a_session_begins_with_what_its_hello_said() -> None:

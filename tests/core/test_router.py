@@ -1,0 +1,481 @@
+"""Requests, answers, cancels and progress of many sessions on one server. PROTOCOL: "Both eras"."""
+
+from __future__ import annotations
+
+import pytest
+
+from mux import errors, limits
+from tests.core.playbook import (
+    A,
+    B,
+    C,
+    Failed,
+    Play,
+    U,
+    ack,
+    ask,
+    call,
+    cancel,
+    closed,
+    dismiss,
+    eof,
+    error,
+    gone,
+    host,
+    initialize,
+    launch,
+    legacy,
+    note,
+    opened,
+    progress,
+    result,
+    server,
+    started,
+    to,
+    up,
+    welcome,
+)
+
+# what "payload bytes stay" is about: each survives no decoding and encoding
+BYTES = [
+    "1e400",
+    "-1E400",
+    "1.0",
+    "1.10",
+    "-0",
+    "12345678901234567890123456789",
+    "NaN",
+    "[Infinity,-Infinity]",
+    '"\\ud800"',
+    '"\\u0041\\/\\u2028"',
+    '"\u2028\u00e9\U0001f600"',
+    '{"b":1,"a":2,"b":3}',
+    '{ "z" : [ 1 ,2 ] , "y":{} }',
+    '"' + "x" * 100_000 + '"',
+    "[" * 400 + "]" * 400,
+]
+
+
+@pytest.mark.parametrize("value", BYTES, ids=lambda value: str(value)[:20].encode("unicode_escape").decode())
+class TestPayload:
+    def test_params_reach_the_server_byte_for_byte(self, value: str) -> None:
+        play = legacy(A)
+        play(host(A, 3, call(7, value)), up(call(U + 1, value)))
+
+    def test_a_result_reaches_the_host_byte_for_byte(self, value: str) -> None:
+        play = legacy(A)
+        play(host(A, 3, call(7)), up(call(U + 1)))
+        play(server(result(U + 1, value)), to(A, 3, result(7, value)))
+
+    def test_an_error_reaches_the_host_byte_for_byte(self, value: str) -> None:
+        play = legacy(A)
+        play(host(A, 3, call(7)), up(call(U + 1)))
+        tail = f',"error":{{"code":-1,"message":"no","data":{value}}}}}'.encode()
+        play(
+            server(b'{"jsonrpc":"2.0","id":%d' % (U + 1) + tail),
+            to(A, 3, b'{"jsonrpc":"2.0","id":7' + tail),
+        )
+
+    def test_a_typescript_answer_reaches_the_host_byte_for_byte(self, value: str) -> None:
+        play = legacy(A)
+        play(host(A, 3, call(7)), up(call(U + 1)))
+        head = f'{{"result":{{"x":{value}}},"jsonrpc":"2.0","id":'.encode()
+        play(server(head + b"%d}" % (U + 1)), to(A, 3, head + b"7}"))
+
+
+IDS = ["0", '"0"', "7", '"7"', '""', "-1", "1.5", "1e3", "12345678901234567890", r'"\"\\\u0000"', '"U+00e9 \u00e9"']
+
+
+class TestIds:
+    @pytest.mark.parametrize("id_", IDS)
+    def test_a_sessions_id_comes_back_verbatim_and_never_goes_up(self, id_: str) -> None:
+        play = legacy(A)
+        play(host(A, 3, ask(id_, "tools/list")), up(ask(U + 1, "tools/list")))
+        play(server(result(U + 1)), to(A, 3, result(id_)))
+
+    @pytest.mark.parametrize("id_", IDS)
+    def test_equal_ids_and_tokens_of_two_sessions_do_not_meet(self, id_: str) -> None:
+        play = legacy(A, B)
+        play(host(A, 3, call(id_, token=id_)), up(call(U + 1, token=U + 1)))
+        play(host(B, 3, call(id_, token=id_)), up(call(U + 2, token=U + 2)))
+        play(server(progress(U + 2)), to(B, 0, progress(id_)))
+        play(server(progress(U + 1)), to(A, 0, progress(id_)))
+        play(server(result(U + 2, '"b"')), to(B, 3, result(id_, '"b"')))
+        play(server(result(U + 1, '"a"')), to(A, 3, result(id_, '"a"')))
+
+    def test_ids_grow_and_are_never_used_again(self) -> None:
+        play = legacy(A)
+        for number in range(1, 50):
+            play(host(A, number + 2, ask(0, "tools/list")), up(ask(U + number, "tools/list")))
+            play(server(result(U + number)), to(A, number + 2, result(0)))
+
+    def test_the_first_id_is_random_and_every_id_stays_below_2_to_the_53(self) -> None:
+        assert limits.UPSTREAM_ID_CEILING + 2**40 < 2**53
+        for number in (0, 1, limits.UPSTREAM_ID_CEILING - limits.UPSTREAM_ID_FLOOR - 1):
+            ceilings: list[int] = []
+
+            def draw(ceiling: int, number: int = number, ceilings: list[int] = ceilings) -> int:
+                ceilings.append(ceiling)
+                return number
+
+            play = Play(entropy=draw)
+            play(opened(A), welcome(A))
+            play(host(A, 1, initialize()), launch())
+            play(started(), up(initialize(limits.UPSTREAM_ID_FLOOR + number)))
+            assert set(ceilings) == {limits.UPSTREAM_ID_CEILING - limits.UPSTREAM_ID_FLOOR}
+
+    @pytest.mark.parametrize("echo", ['"{}"', "{}.0"])
+    def test_an_id_echoed_as_a_string_or_a_float_is_accepted(self, echo: str) -> None:
+        play = legacy(A)
+        play(host(A, 3, ask(7, "tools/list")), up(ask(U + 1, "tools/list")))
+        play(server(result(echo.format(U + 1))), to(A, 3, result(7)))
+
+    @pytest.mark.parametrize("id_", ["1", "null", f"{U + 2}", f'"x{U + 1}"', f"{U + 1}.5", "999999999999999999999"])
+    def test_an_answer_to_an_id_that_is_not_pending_is_dropped(self, id_: str) -> None:
+        play = legacy(A)
+        play(host(A, 3, ask(7, "tools/list")), up(ask(U + 1, "tools/list")))
+        play(server(result(id_)))
+        play(server(result(U + 1)), to(A, 3, result(7)))
+
+    def test_a_second_answer_to_one_request_is_dropped(self) -> None:
+        play = legacy(A)
+        play(host(A, 3, ask(7, "tools/list")), up(ask(U + 1, "tools/list")))
+        play(server(result(U + 1)), to(A, 3, result(7)))
+        play(server(result(U + 1)))
+
+    def test_an_id_reused_in_flight_gets_both_answers(self) -> None:
+        play = legacy(A)
+        play(host(A, 3, call(7)), up(call(U + 1)))
+        play(host(A, 4, ask(7, "tools/list")), up(ask(U + 2, "tools/list")))
+        play(server(result(U + 1, "1")), to(A, 3, result(7, "1")))
+        play(server(result(U + 2, "2")), to(A, 4, result(7, "2")))
+
+    def test_a_cancel_of_an_id_reused_in_flight_hits_the_newest_then_the_older(self) -> None:
+        play = legacy(A)
+        for number in (1, 2, 3):
+            play(host(A, number + 2, call(7)), up(call(U + number)))
+        play(server(result(U + 2)), to(A, 4, result(7)))  # the one between the others
+        play(host(A, 6, cancel(7)), up(cancel(U + 3)), ack(A, 5), ack(A, 6))
+        play(host(A, 7, cancel(7)), up(cancel(U + 1)), ack(A, 3), ack(A, 7))
+        play(host(A, 8, cancel(7)), ack(A, 8))
+
+    def test_an_id_spelt_with_escapes_is_the_same_id(self) -> None:
+        play = legacy(A)
+        play(host(A, 3, call('"a"')), up(call(U + 1)))
+        play(host(A, 4, cancel(r'"\u0061"')), up(cancel(U + 1)), ack(A, 3), ack(A, 4))
+
+    def test_a_number_and_the_string_that_looks_like_it_are_two_ids(self) -> None:
+        play = legacy(A)
+        play(host(A, 3, call('"7"')), up(call(U + 1)))
+        play(host(A, 4, cancel(7)), ack(A, 4))
+
+
+class TestCancel:
+    def test_a_cancel_goes_up_under_our_id_with_its_reason(self) -> None:
+        play = legacy(A, B)
+        play(host(A, 3, call(7)), up(call(U + 1)))
+        play(host(B, 3, call(7)), up(call(U + 2)))
+        line = note("notifications/cancelled", '{"requestId":7,"reason":"1e400 \\ud800"}')
+        play(host(B, 4, line), up(line.replace(b":7,", b":%d," % (U + 2))), ack(B, 3), ack(B, 4))
+        play(server(result(U + 1)), to(A, 3, result(7)))
+
+    def test_the_answer_and_the_progress_of_a_cancelled_request_are_swallowed(self) -> None:
+        play = legacy(A)
+        play(host(A, 3, call(7, token=1)), up(call(U + 1, token=U + 1)))
+        play(host(A, 4, cancel(7)), up(cancel(U + 1)), ack(A, 3), ack(A, 4))
+        play(server(progress(U + 1)))
+        play(server(result(U + 1)))
+        play(server(progress(U + 1)))
+
+    def test_a_cancelled_request_that_is_never_answered_is_forgotten_after_a_while(self) -> None:
+        play = legacy(A)
+        play(host(A, 3, call(7)), up(call(U + 1)))
+        play(host(A, 4, cancel(7)), up(cancel(U + 1)), ack(A, 3), ack(A, 4))
+        play.wait(limits.TOMBSTONE_SECONDS)
+        play(host(A, 5, call(8)), up(call(U + 2)))
+        play(server(result(U + 2)), to(A, 5, result(8)))
+        assert not play.router.ids.flying
+
+    def test_no_more_cancelled_requests_are_remembered_than_the_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mux.core.ids.TOMBSTONES", 10)
+        play = legacy(A)
+        for number in range(1, 100):
+            play(host(A, 2 * number + 1, call(7)), up(call(U + number)))
+            play.run(host(A, 2 * number + 2, cancel(7)))
+        assert len(play.router.ids.flying) <= 10
+
+    @pytest.mark.parametrize("line", [cancel(7), cancel(U + 1), cancel("null"), note("notifications/cancelled")])
+    def test_a_cancel_of_what_is_unknown_finished_or_anothers_goes_nowhere(self, line: bytes) -> None:
+        play = legacy(A, B)
+        play(host(B, 3, call(7)), up(call(U + 1)))
+        play(host(A, 3, call(7)), up(call(U + 2)))
+        play(server(result(U + 2)), to(A, 3, result(7)))
+        play(host(A, 4, line), ack(A, 4))
+        play(server(result(U + 1)), to(B, 3, result(7)))
+
+    @pytest.mark.parametrize("name", ["requestId", "request\\u0049d"])
+    def test_a_cancel_that_names_two_requests_names_none(self, name: str) -> None:
+        play = legacy(A)
+        play(host(A, 3, call(7)), up(call(U + 1)))
+        line = note("notifications/cancelled", f'{{"requestId":7,"{name}":8}}')
+        play(host(A, 4, line), ack(A, 4))
+
+    def test_a_cancel_of_initialize_never_goes_up(self) -> None:
+        play = legacy(A)
+        play(host(A, 3, cancel(0)), ack(A, 3))
+
+    def test_a_cancel_takes_a_waiting_request_out_of_the_queue(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(limits, "SESSION_IN_FLIGHT", 1)
+        play = legacy(A)
+        play(host(A, 3, call(1)), up(call(U + 1)))
+        play(host(A, 4, call(2)))
+        play(host(A, 5, call(3)))
+        play(host(A, 6, cancel(2)), ack(A, 4), ack(A, 6))
+        play(server(result(U + 1)), to(A, 3, result(1)), up(call(U + 2)))
+        play(server(result(U + 2)), to(A, 5, result(3)))
+
+    def test_a_cancel_frees_the_place_of_its_request(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(limits, "SESSION_IN_FLIGHT", 1)
+        play = legacy(A)
+        play(host(A, 3, call(1)), up(call(U + 1)))
+        play(host(A, 4, call(2)))
+        play(host(A, 5, cancel(1)), up(cancel(U + 1)), ack(A, 3), up(call(U + 2)), ack(A, 5))
+
+
+class TestProgress:
+    def test_progress_comes_back_under_the_sessions_token_with_its_type(self) -> None:
+        play = legacy(A)
+        for number, token in enumerate(IDS, 1):
+            play(host(A, number + 2, call(number, token=token)), up(call(U + number, token=U + number)))
+            play(server(progress(U + number)), to(A, 0, progress(token)))
+            play(server(progress(f'"{U + number}"')), to(A, 0, progress(token)))
+
+    def test_progress_is_spliced_and_not_rewritten(self) -> None:
+        play = legacy(A)
+        play(host(A, 3, call(7, token='"t"')), up(call(U + 1, token=U + 1)))
+        line = b'{"method":"notifications/progress", "params":{"total":1E400,"progressToken": %b ,"progress":1.0}}'
+        line = line.replace(b"{", b'{"jsonrpc":"2.0",', 1)
+        play(server(line % b"%d" % (U + 1)), to(A, 0, line % b'"t"'))
+
+    def test_late_progress_reaches_its_session_for_a_while(self) -> None:
+        play = legacy(A)
+        play(host(A, 3, call(7, token=0)), up(call(U + 1, token=U + 1)))
+        play(server(result(U + 1)), to(A, 3, result(7)))
+        play.wait(limits.TOMBSTONE_SECONDS - 1)
+        play(server(progress(U + 1)), to(A, 0, progress(0)))
+        play.wait(1)
+        play(server(progress(U + 1)))
+
+    def test_late_progress_does_not_reach_a_session_that_is_gone(self) -> None:
+        play = legacy(A, B)
+        play(host(A, 3, call(7, token=0)), up(call(U + 1, token=U + 1)))
+        play(server(result(U + 1)), to(A, 3, result(7)))
+        play(closed(A))
+        play(server(progress(U + 1)))
+
+    @pytest.mark.parametrize("token", ["0", f"{U + 9}", '"x"', "null", "[]"])
+    def test_progress_with_a_token_that_we_do_not_know_is_dropped(self, token: str) -> None:
+        play = legacy(A)
+        play(host(A, 3, call(7, token=0)), up(call(U + 1, token=U + 1)))
+        play(server(progress(token)))
+        assert play.router.dropped == 1
+
+    def test_progress_for_a_request_without_a_token_is_dropped(self) -> None:
+        play = legacy(A)
+        play(host(A, 3, call(7)), up(call(U + 1)))
+        play(server(progress(U + 1)))
+
+    @pytest.mark.parametrize("token", ["null", "{}", "[1]", "true"])
+    def test_a_token_that_is_none_passes_as_it_is(self, token: str) -> None:
+        play = legacy(A)
+        play(host(A, 3, call(7, token=token)), up(call(U + 1, token=token)))
+
+    def test_a_token_that_stands_twice_is_refused_and_not_forwarded(self) -> None:
+        play = legacy(A)
+        line = ask(7, "tools/call", '{"_meta":{"progressToken":1,"progressToken":2}}')
+        play(host(A, 3, line), Failed(A, 3, 7, errors.INVALID_REQUEST, "ambiguous"))
+        line = ask(7, "tools/call", '{"_meta":{"progressToken":1},"_meta":{"progressToken":2}}')
+        play(host(A, 4, line), Failed(A, 4, 7, errors.INVALID_REQUEST, "ambiguous"))
+
+    def test_a_token_longer_than_the_limit_is_refused(self) -> None:
+        play = legacy(A)
+        long = '"' + "x" * limits.ID_BYTES + '"'
+        play(host(A, 3, call(7, token=long)), Failed(A, 3, 7, errors.INVALID_REQUEST, "bytes"))
+        assert not play.router.quota.in_flight
+
+    def test_no_more_finished_tokens_are_remembered_than_the_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mux.core.ids.TOMBSTONES", 10)
+        play = legacy(A)
+        for number in range(1, 30):
+            play(host(A, number + 2, call(7, token=number)), up(call(U + number, token=U + number)))
+            play(server(result(U + number)), to(A, number + 2, result(7)))
+        play(server(progress(U + 15)))
+        play(server(progress(U + 25)), to(A, 0, progress(25)))
+
+
+class TestMalformed:
+    @pytest.mark.parametrize(
+        ("line", "code"),
+        [
+            (b"nonsense", errors.PARSE_ERROR),
+            (b'{"jsonrpc":"2.0","id":1,"method":"x"', errors.PARSE_ERROR),
+            (b'{"jsonrpc":"2.0","id":1,"method":"\xff"}', errors.PARSE_ERROR),
+            (b"[]", errors.INVALID_REQUEST),
+            (b"7", errors.INVALID_REQUEST),
+            (b'{"jsonrpc":"2.0","id":null,"method":"x"}', errors.INVALID_REQUEST),
+            (b'{"jsonrpc":"2.0","id":{},"method":"x"}', errors.INVALID_REQUEST),
+            (b'{"jsonrpc":"2.0","id":1,"id":2,"method":"x"}', errors.INVALID_REQUEST),
+            (b'{"jsonrpc":"2.0","id":1,"method":"x","\\u006dethod":"y"}', errors.INVALID_REQUEST),
+        ],
+    )
+    def test_a_line_that_is_no_message_is_an_error_for_its_sender_alone(self, line: bytes, code: int) -> None:
+        play = legacy(A, B)
+        play(host(A, 3, line), Failed(A, 3, "null", code))
+        play(host(A, 4, ask(1, "tools/list")), up(ask(U + 1, "tools/list")))
+
+    def test_an_empty_line_is_nothing(self) -> None:
+        play = legacy(A)
+        play(host(A, 3, b" \t\r"), ack(A, 3))
+
+    def test_a_servers_line_that_is_no_message_reaches_nobody(self) -> None:
+        play = legacy(A)
+        for line in (b"log: listening", b"[]", b"7", b'{"jsonrpc":"2.0"}', b"\xff", b""):
+            play(server(line))
+        assert play.router.dropped == 5
+
+    def test_an_unknown_method_and_an_unknown_notification_pass(self) -> None:
+        play = legacy(A)
+        play(host(A, 3, ask(7, "x/y", "[1.0]")), up(ask(U + 1, "x/y", "[1.0]")))
+        play(host(A, 4, note("notifications/x", "[1.0]")), up(note("notifications/x", "[1.0]")), ack(A, 4))
+        play(
+            host(A, 5, note("notifications/roots/list_changed")),
+            up(note("notifications/roots/list_changed")),
+            ack(A, 5),
+        )
+        play(server(error(U + 1, -32601, "no")), to(A, 3, error(7, -32601, "no")))
+
+    @pytest.mark.parametrize("line", [progress(1), result(5), error(5, -1, "x"), note("notifications/tasks/status")])
+    def test_an_answer_or_progress_that_nobody_asked_for_goes_nowhere(self, line: bytes) -> None:
+        play = legacy(A)
+        play(host(A, 3, line), ack(A, 3))
+
+
+class TestOversize:
+    EDGES = b'{"jsonrpc":"2.0","id":7,"method":"x","params":{"a":"aaaa' + b"x" * 20 + b"x" * 70 + b'"}}'
+
+    def test_an_oversize_request_is_answered_by_id_and_the_session_lives_on(self) -> None:
+        play = legacy(A)
+        play(host(A, 3, self.EDGES, oversize=True), Failed(A, 3, 7, errors.MESSAGE_TOO_LARGE, "The client"))
+        play(host(A, 4, ask(7, "tools/list")), up(ask(U + 1, "tools/list")))
+
+    def test_an_oversize_line_without_an_id_is_an_error_with_id_null(self) -> None:
+        play = legacy(A)
+        play(host(A, 3, b"x" * 100, oversize=True), Failed(A, 3, "null", errors.MESSAGE_TOO_LARGE))
+
+    def test_an_oversize_answer_becomes_an_error_for_the_one_who_asked(self) -> None:
+        play = legacy(A, B)
+        play(host(A, 3, call(7)), up(call(U + 1)))
+        play(host(B, 3, call(7)), up(call(U + 2)))
+        line = result(U + 2, '"' + "x" * 100 + '"')
+        play(server(line, oversize=True), Failed(B, 3, 7, errors.MESSAGE_TOO_LARGE, "The server"))
+        play(server(line))
+        play(server(result(U + 1)), to(A, 3, result(7)))
+
+    def test_an_oversize_line_of_a_server_that_answers_nothing_is_dropped(self) -> None:
+        play = legacy(A)
+        play(server(b"x" * 100, oversize=True))
+        play(server(note("x", '"' + "x" * 100 + '"'), oversize=True))
+
+
+class TestQuota:
+    def test_requests_over_the_limit_of_a_session_wait_their_turn(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(limits, "SESSION_IN_FLIGHT", 2)
+        play = legacy(A, B)
+        play(host(A, 3, call(1)), up(call(U + 1)))
+        play(host(A, 4, call(2)), up(call(U + 2)))
+        play(host(A, 5, call(3)))
+        play(host(B, 3, call(1)), up(call(U + 3)))
+        play(server(result(U + 2)), to(A, 4, result(2)), up(call(U + 4)))
+        play(server(result(U + 4)), to(A, 5, result(3)))
+
+    def test_requests_over_the_limit_of_a_server_go_up_round_robin(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(limits, "UPSTREAM_IN_FLIGHT", 1)
+        play = legacy(A, B, C)
+        play(host(C, 3, call(0)), up(call(U + 1)))
+        for session in (A, B):
+            for number in (1, 2):
+                play(host(session, number + 2, call(number, f'"{session}"')))
+        for uid, (number, session) in enumerate([(1, A), (1, B), (2, A), (2, B)], U + 2):
+            got = play.run(server(result(uid - 1)))
+            assert got[1:] == [up(call(uid, f'"{session}"'))], number
+
+    def test_answers_cancels_and_notifications_never_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(limits, "UPSTREAM_IN_FLIGHT", 1)
+        play = legacy(A)
+        play(host(A, 3, call(1)), up(call(U + 1)))
+        play(host(A, 4, call(2)))
+        play(host(A, 5, note("x")), up(note("x")), ack(A, 5))
+        play(host(A, 6, cancel(1)), up(cancel(U + 1)), ack(A, 3), up(call(U + 2)), ack(A, 6))
+
+    def test_more_requests_than_the_limit_are_answered_overloaded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(limits, "SESSION_WAITING", 3)
+        play = legacy(A)
+        for number in (1, 2, 3):
+            play(host(A, number + 2, call(number)), up(call(U + number)))
+        play(host(A, 6, call(4)), Failed(A, 6, 4, errors.OVERLOADED))
+        play(host(A, 7, ask(5, "resources/subscribe", '{"uri":"u"}')), Failed(A, 7, 5, errors.OVERLOADED))
+        play(host(A, 8, note("x")), up(note("x")), ack(A, 8))
+        play(server(result(U + 1)), to(A, 3, result(1)))
+        play(host(A, 9, call(4)), up(call(U + 4)))
+
+
+class TestLeaving:
+    def test_the_requests_of_a_session_that_is_gone_are_cancelled_and_their_answers_dropped(self) -> None:
+        play = legacy(A, B)
+        play(host(A, 3, call(1)), up(call(U + 1)))
+        play(host(A, 4, call(1)), up(call(U + 2)))
+        play(host(B, 3, call(1)), up(call(U + 3)))
+        play(closed(A), up(gone(U + 2)), up(gone(U + 1)))
+        play(server(result(U + 1)))
+        play(server(error(U + 2, -1, "cancelled")))
+        play(server(result(U + 3)), to(B, 3, result(1)))
+
+    def test_a_call_that_returned_a_task_is_not_cancelled(self) -> None:
+        play = legacy(A, B)
+        play(host(A, 3, ask(1, "tools/call", '{"task":{}}')), up(ask(U + 1, "tools/call", '{"task":{}}')))
+        task = '{"task":{"taskId":"t"}}'
+        play(server(result(U + 1, task)), to(A, 3, result(1, task)))
+        play(closed(A))
+
+    def test_what_waited_of_a_session_that_is_gone_never_goes_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(limits, "UPSTREAM_IN_FLIGHT", 1)
+        play = legacy(A, B)
+        play(host(A, 3, call(1)), up(call(U + 1)))
+        play(host(A, 4, call(2)))
+        play(host(B, 3, call(1)))
+        play(closed(A), up(gone(U + 1)), up(call(U + 2)))
+        play(server(result(U + 2)), to(B, 3, result(1)))
+
+    def test_a_request_that_sets_state_is_not_cancelled_when_its_session_goes(self) -> None:
+        play = legacy(A, B)
+        line = '{"uri":"u"}'
+        play(host(A, 3, ask(1, "resources/subscribe", line)), up(ask(U + 1, "resources/subscribe", line)))
+        play(closed(A))
+
+    def test_the_end_of_input_waits_for_what_is_open_and_then_dismisses(self) -> None:
+        play = legacy(A)
+        play(host(A, 3, call(1)), up(call(U + 1)))
+        play(host(A, 4, call(2)), up(call(U + 2)))
+        play(eof(A))
+        play(server(result(U + 1)), to(A, 3, result(1)))
+        play(server(result(U + 2)), to(A, 4, result(2)), dismiss(A))
+        play(eof(A))
+
+    def test_the_end_of_input_with_nothing_open_dismisses_at_once_and_only_once(self) -> None:
+        play = legacy(A)
+        play(eof(A), dismiss(A))
+        play(eof(A))
+        play(closed(A))
+        play(closed(A))
+        play(eof(A))
+        play(host(A, 3, call(1)))
