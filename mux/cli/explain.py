@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mux.cli import control, text
-from mux.errors import MuxError
+from mux.errors import MuxError, UsageError
 from mux.rendezvous.paths import places
 
 Json = dict[str, Any]
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     """Ask and print. Raises MuxError if there is no backend, or no such session."""
     candidates = places(options.socket)
     if len(options.numbers) > 2:
-        raise MuxError("explain one session, or two")
+        raise UsageError("explain one session, or two")
     if options.numbers:
         asked = [(options.numbers, options.servers)]
     else:

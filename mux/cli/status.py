@@ -46,6 +46,8 @@ def screen(state: Json) -> str:
     parts = [_backend(_dict(state, "backend"))]
     if upstreams:
         parts.append(_upstreams(upstreams))
+        if remarks := [remark for upstream in upstreams for remark in _remarks(upstream)]:
+            parts.append("\n".join(remarks))
         parts.append(_sessions(sessions) if sessions else "No sessions: the servers stop when the grace is over.")
     else:
         parts.append("No servers run." if not sessions else _sessions(sessions))
@@ -79,6 +81,23 @@ def _upstreams(upstreams: Sequence[Json]) -> str:
         for upstream in upstreams
     ]
     return text.table(rows, right=range(2, 8))
+
+
+def _remarks(upstream: Json) -> list[str]:
+    """How widely it is shared where that is not the default, and what is to know about it."""
+    said: list[str] = []
+    scope = upstream.get("scope")
+    if scope == "session":
+        said.append(f"not shared: {_text(upstream, 'scope_reason')}")
+    elif scope not in (None, "directory"):
+        said.append(f"shared within {_text(upstream, 'scope')}: {_text(upstream, 'scope_reason')}")
+    if upstream.get("clients") == "any":
+        said.append("for clients of every kind")
+    if upstream.get("apart"):
+        said.append(f"no other session joins it: {_text(upstream, 'apart')}")
+    if upstream.get("hint"):
+        said.append(_text(upstream, "hint"))
+    return [f"server {_text(upstream, 'id')}: {remark}" for remark in said]
 
 
 def _sessions(sessions: Sequence[Json]) -> str:

@@ -128,3 +128,20 @@ def test_live_sessions_are_shown_with_the_server_that_they_share(
     assert all(upstream["memory"]["private"] > 0 for upstream in state["upstreams"])
     assert said.count("mux-demo ") == 3
     assert "mux.cli.demo_server" in said
+
+
+def test_a_server_that_is_shared_otherwise_than_by_default_is_remarked_on() -> None:
+    def upstream(**more: object) -> dict[str, object]:
+        return {**STATE["upstreams"][0], **more}  # type: ignore[dict-item,index]
+
+    known = upstream(id=1, scope="session", scope_reason="known server: it drives one browser", clients="exact")
+    wide = upstream(id=2, scope="user", scope_reason="asked for by --scope", clients="any")
+    plain = upstream(id=3, scope="directory", scope_reason="by default", clients="exact", hint="--scope user would do")
+    apart = upstream(id=4, scope="directory", scope_reason="by default", apart="it declares it")
+    said = screen(STATE | {"upstreams": [known, wide, plain, apart]})
+    assert "server 1: not shared: known server: it drives one browser" in said
+    assert "server 2: shared within user: asked for by --scope" in said
+    assert "server 2: for clients of every kind" in said
+    assert "server 3: --scope user would do" in said
+    assert "server 4: no other session joins it: it declares it" in said
+    assert "by default" not in said
