@@ -11,6 +11,7 @@ from mux.core import faults
 from mux.core.environment import INSIDE
 from mux.core.identity import SESSION, Identity, Sharing, differences
 from mux.core.methods import Era
+from mux.core.noise import PROJECT_DIRECTORIES
 from mux.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,12 +70,15 @@ def parts_between(a: Router, b: Router) -> list[str]:
 
 def _identity(router: Router) -> Identity:
     spec, sharing = router.spec, router.sharing
+    follows = {name + b"=" + spec.cwd for name in (b"PWD", *PROJECT_DIRECTORIES)}  # differs with cwd, and not by itself
     return Identity(
         scope=sharing.scope,
         argv=spec.argv,
         executable=spec.executable,
         cwd=spec.cwd,
-        environment=tuple(entry for entry in spec.environment if not entry.startswith(INSIDE + b"=")),
+        environment=tuple(
+            entry for entry in spec.environment if entry not in follows and not entry.startswith(INSIDE + b"=")
+        ),
         umask=spec.umask,
         limits=spec.limits,
         salt=router.lanes.key if sharing.scope == SESSION else b"",

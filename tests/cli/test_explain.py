@@ -48,8 +48,8 @@ def test_two_sessions_that_share_differ_in_nothing() -> None:
 
 def test_what_keeps_two_sessions_apart_is_named_without_a_value() -> None:
     play = Explained()
-    play.join(1, b"a", spec(TOKEN=SECRET, SAME="1"))
-    play.join(2, b"b", spec(b"server", b"--x", cwd=b"/q", TOKEN="other", SAME="1", EMPTY=""))
+    play.join(1, b"a", spec(TOKEN=SECRET, SAME="1", PWD="/p"))
+    play.join(2, b"b", spec(b"server", b"--x", cwd=b"/q", TOKEN="other", SAME="1", EMPTY="", PWD="/q"))
     assert play.parts(1, 2) == ["argv", "cwd", "environment EMPTY", "environment TOKEN"]
 
 
@@ -93,7 +93,7 @@ def test_the_command_says_what_would_make_two_sessions_share(runtime: Runtime) -
     other = runtime.directory / "other"
     other.mkdir()
     runtime.ready(environment={"API_TOKEN": SECRET})
-    runtime.ready(environment={"API_TOKEN": "another"}, cwd=other)
+    runtime.ready(environment={"API_TOKEN": "letmein"}, cwd=other)
     runtime.ready(environment={"API_TOKEN": SECRET})
     socket = ("--socket", str(runtime.socket))
     apart = runtime.mux("explain", *socket, "1", "2")
@@ -101,6 +101,7 @@ def test_the_command_says_what_would_make_two_sessions_share(runtime: Runtime) -
     assert "environment API_TOKEN" in apart.stdout
     assert '[env] ignore = ["API_TOKEN"]' in apart.stdout
     assert "--scope project" in apart.stdout
+    assert "PWD" not in apart.stdout
     assert "Both share this server." in runtime.mux("explain", *socket, "1", "3").stdout
     everything = runtime.mux("explain", *socket)
     assert "sessions 1, 3" in everything.stdout
@@ -111,7 +112,7 @@ def test_the_command_says_what_would_make_two_sessions_share(runtime: Runtime) -
         runtime.mux("status", *socket, "--json"),
     ):
         assert SECRET not in said.stdout + said.stderr
-        assert "another" not in said.stdout.replace("is another one", "")
+        assert "letmein" not in said.stdout + said.stderr
     log = runtime.socket.with_suffix(".log").read_text()
     assert SECRET not in log
 

@@ -10,7 +10,7 @@ from tests.support.runtime import Runtime
 
 def test_a_file_is_shown_and_trusted_and_trusted_no_more(runtime: Runtime) -> None:
     path = runtime.project / "mux.toml"
-    path.write_text('scope = "user"\n# \x1b[2J\n')
+    path.write_text('scope = "user"\n# \x85\u202e\n')
     path.chmod(0o644)
     before = runtime.mux("config", "--json")
     assert before.returncode == 1
@@ -18,7 +18,8 @@ def test_a_file_is_shown_and_trusted_and_trusted_no_more(runtime: Runtime) -> No
     done = runtime.mux("trust", ".")
     assert done.returncode == 0, done.stderr
     assert 'scope = "user"' in done.stdout
-    assert "\x1b" not in done.stdout
+    assert "\x85" not in done.stdout
+    assert "\u202e" not in done.stdout
     found = json.loads(runtime.mux("config", "--json").stdout)
     assert found["settings"]["scope"] == {"value": "user", "source": str(path)}
     assert runtime.mux("trust", "--list").stdout == f"{path}\n"
