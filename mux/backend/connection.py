@@ -9,6 +9,7 @@ from typing import Protocol, cast
 from mux import limits
 from mux.backend import logs
 from mux.backend.outbox import Outbox
+from mux.backend.park import Nap, Parking
 from mux.core.events import Event, SessionEof, SessionLine, SessionOpened, SessionReady, SessionReplay
 from mux.errors import WireError
 from mux.failpoints import ARMED, hit
@@ -27,11 +28,13 @@ class Connection(asyncio.Protocol):
         self.name = name
         self._loop = loop
         self._reader = frames.FrameReader()
-        self._outbox = Outbox(loop, self._written)
+        self.outbox = Outbox(loop, self._written)
         self._transport: asyncio.Transport | None = None
         self._ending: asyncio.TimerHandle | None = None
         self._closing = False
         self._largest = 0
+        self.reason = ""  # why it ended, the first that was given; for the log
+        self.stirred = True  # something was said either way since somebody last looked
 
     def received(self, kind: int, flags: int, seq: int, payload: bytes, /) -> None:
         """One whole frame from the peer."""
@@ -50,27 +53,33 @@ class Connection(asyncio.Protocol):
         """Queue one frame; it leaves at the end of this turn of the loop."""
         if len(payload) > self._largest:  # noqa: PLR1730 - `max` costs three times this, on the hot path
             self._largest = len(payload)
-        self._outbox.put(frames.HEADER.pack(kind, flags, seq, len(payload)), payload)
+        self.stirred = True
+        self.outbox.put(frames.HEADER.pack(kind, flags, seq, len(payload)), payload)
 
     def close(self) -> None:
         """Send what is queued, then end the connection, within CLOSE_SECONDS."""
         if self._closing:
             return
         self._closing = True
-        self._outbox.close()
+        self.outbox.close()
         if self._transport is not None:
             self._transport.close()
-            self._end_in(CLOSE_SECONDS, "unread at close")
+            self.end_in(CLOSE_SECONDS, "its host did not read")
 
     def drop(self, reason: str) -> None:
         """End the connection now; what is queued is lost."""
         logs.event("warning", "connection.dropped", connection=self.name, reason=reason)
+        self.because(reason)
         self.abort()
+
+    def because(self, reason: str) -> None:
+        """Why it ends, unless that is known already."""
+        self.reason = self.reason or reason
 
     def abort(self) -> None:
         """End the connection now, without a word."""
         self._closing = True
-        self._outbox.discard()
+        self.outbox.discard()
         if self._transport is not None:
             self._transport.abort()
 
@@ -80,13 +89,14 @@ class Connection(asyncio.Protocol):
         # A cast: uvloop's transports descend from none of asyncio's classes.
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(limits.HOST_SLOW_BYTES)
-        self._outbox.open(self._transport)
+        self.outbox.open(self._transport)
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
         if ARMED:
             hit("backend.frame")
+        self.stirred = True
         received = self.received
         try:
             for kind, flags, seq, payload in self._reader.feed(data):
@@ -98,11 +108,14 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         # A live shim says EOF in a frame: the end of the stream is its death, and nobody reads what is queued.
+        self.because("its shim has ended")
         self.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
-        self._outbox.discard()
+        if exc is not None:
+            self.because("its shim was lost")
+        self.outbox.discard()
         self._transport = None
         if self._ending is not None:
             self._ending.cancel()
@@ -110,7 +123,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         if not self._closing:
-            self._end_in(limits.HOST_SLOW_SECONDS, "slow")
+            self.end_in(limits.HOST_SLOW_SECONDS, "its host does not read: too much has waited for too long")
 
     def resume_writing(self) -> None:
         self._largest = 0
@@ -120,9 +133,10 @@ class Connection(asyncio.Protocol):
 
     def _written(self, unread: int) -> None:
         if unread > limits.HOST_QUEUE_BYTES + self._largest:
-            self.drop("queue full")
+            self.drop("its host does not read: too much waits")
 
-    def _end_in(self, seconds: float, reason: str) -> None:
+    def end_in(self, seconds: float, reason: str) -> None:
+        """Drop the connection after that time, instead of any set before."""
         if self._ending is not None:
             self._ending.cancel()
         self._ending = self._loop.call_later(seconds, self.drop, reason)
@@ -148,13 +162,27 @@ class Owner(Protocol):
 
 
 class SessionConnection(Connection):
-    """One session: its frames become events. It is opened as soon as it has a transport, and then closed once."""
+    """One session: its frames become events. It is opened as soon as it has a transport, and then closed once.
 
-    def __init__(self, event: SessionOpened, peer: Peer, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+    park_after: seconds of quiet after which its shim may be asked to sleep; 0: never.
+    """
+
+    def __init__(
+        self,
+        event: SessionOpened,
+        peer: Peer,
+        owner: Owner,
+        loop: asyncio.AbstractEventLoop,
+        parking: Parking,
+        park_after: float,
+    ) -> None:
         super().__init__(f"session-{event.session}", loop)
         self.peer = peer
+        self.session = event.session
         self._event = event
-        self._session = event.session
+        self._parking = parking
+        self._park_after = park_after
+        self._nap: Nap | None = None
         self._owner = owner
         self._dispatch = owner.dispatch
         self._accepted = 0
@@ -163,6 +191,31 @@ class SessionConnection(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._owner.opened(self._event, self)
+        if self._park_after:
+            self._nap = self._parking.nap(self, self._park_after)
+
+    @property
+    def parked(self) -> bool:
+        """Whether its shim sleeps, or did a moment ago."""
+        return self._nap is not None and self._nap.asleep
+
+    def offer_stdin(self, pid: int, stdin: int) -> bool:
+        """A duplicate of the host's end, from process `pid`; whether it is taken, and ours to close then."""
+        return self._nap is not None and pid == self.peer.pid and self._nap.offer(stdin)
+
+    def drop(self, reason: str) -> None:
+        logs.event("warning", "session.dropped", session=self.session, pid=self.peer.pid, reason=reason)
+        self.because(reason)
+        self.abort()
+
+    def nudge(self) -> None:
+        """WAKE, past whatever is held back."""
+        if self._transport is not None:
+            self._transport.write(frames.WAKE_BYTE)
+
+    def close(self) -> None:
+        if self._nap is None or not self._nap.defers():
+            super().close()
 
     def go_away(self, hold_off_ms: int) -> None:
         """GOAWAY with the last line that was taken; those that arrive from now on are not run."""
@@ -178,24 +231,32 @@ class SessionConnection(Connection):
             oversize = bool(flags & frames.OVERSIZE)
             if len(payload) > limits.MESSAGE_BYTES:  # a shim that was started with a higher limit than this backend
                 payload, oversize = payload[:OVERSIZE_EDGE_BYTES] + payload[-OVERSIZE_EDGE_BYTES:], True
-            self._dispatch(SessionLine(self._session, seq, payload, oversize))
+            self._dispatch(SessionLine(self.session, seq, payload, oversize))
         elif kind == frames.REPLAY:
             if not self._away:
                 self._replay(flags, seq, payload)
         elif kind == frames.READY:
-            self._dispatch(SessionReady(self._session))
+            self._dispatch(SessionReady(self.session))
         elif kind == frames.EOF:
-            self._dispatch(SessionEof(self._session))
+            self.because("its host closed its end")
+            self._dispatch(SessionEof(self.session))
+        elif self._nap is not None:
+            if kind == frames.PARKED:
+                self._nap.parked()
+            elif kind == frames.AWAKE:
+                self._nap.awoke()
 
     def lost(self) -> None:
-        self._owner.closed(self._session)
+        if self._nap is not None:
+            self._nap.end()
+        self._owner.closed(self.session)
 
     def _replay(self, flags: int, seq: int, payload: bytes) -> None:
         blob, line = frames.parse_replay(payload)
         self._accepted = seq
         self._dispatch(
             SessionReplay(
-                self._session,
+                self.session,
                 seq,
                 line,
                 answered=bool(flags & frames.ANSWERED),

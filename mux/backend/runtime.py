@@ -17,6 +17,7 @@ from mux.core import actions
 from mux.core.events import Event, SessionClosed, SessionOpened, Shutdown, Tick
 from mux.core.explain import explain
 from mux.core.pool import Pool
+from mux.core.snapshot import PoolSnapshot
 from mux.errors import UsageError
 from mux.failpoints import ARMED, hit
 from mux.wire import frames
@@ -34,7 +35,9 @@ class Core(Protocol):
 
     def deadline(self) -> float | None: ...
 
-    def snapshot(self) -> msgspec.Struct: ...
+    def snapshot(self) -> PoolSnapshot: ...
+
+    def quiet(self, session: int) -> bool: ...
 
 
 class _Explain(msgspec.Struct):
@@ -107,6 +110,12 @@ class Runtime:
         self.dispatch(SessionClosed(session))
         if not self.sessions:
             self._deserted.set()
+
+    def session_named(self, identity: bytes) -> SessionConnection | None:
+        """The session to which WELCOME gave that id."""
+        backend, _, number = identity.rpartition(b".")
+        known = backend == self._session_ids.encode() and number.isdigit()
+        return self.sessions.get(int(number)) if known else None
 
     async def part(self, seconds: float) -> None:
         """Close every session, letting what was said reach it for that long at most."""

@@ -18,6 +18,7 @@ import anyio.abc
 from mux import __version__
 from mux.backend import logs, record
 from mux.backend.control import Arguments, ControlConnection
+from mux.backend.park import Parking
 from mux.backend.runtime import Core, Runtime
 from mux.backend.server import Resolve, Server
 from mux.backend.status import status
@@ -76,6 +77,7 @@ class Backend:
             await self._leaving.wait()
             await self._upstreams.stop_all()
             await self._runtime.part(STOP_STEP_SECONDS)
+            self._parking.close()
             tasks.cancel_scope.cancel()
         with _step_of_exit():
             if ARMED:
@@ -105,12 +107,14 @@ class Backend:
             return runtime.explain(arguments)
 
         commands = {"status": answer_status, "explain": answer_explain}
+        self._parking = Parking(self._core.quiet)
         self._server = Server(
             self._listener,
             tasks,
             runtime,
             self._resolve,
             lambda: ControlConnection(commands, tasks, self._loop),
+            self._parking,
         )
         for number in _SIGNALS:
             self._loop.add_signal_handler(number, self._signalled, number)

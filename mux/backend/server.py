@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import contextlib
 import errno
 import os
 import resource
@@ -17,6 +18,7 @@ import anyio.abc
 from mux import limits
 from mux.backend import logs
 from mux.backend.connection import Connection, Peer, SessionConnection
+from mux.backend.park import Parking, park_after
 from mux.backend.runtime import Runtime
 from mux.core.events import SessionOpened
 from mux.errors import Denied, MuxError, WireError
@@ -33,6 +35,7 @@ from mux.wire import frames
 _ACCEPTS_PER_TURN = 64
 """So that a burst of connections does not hold up the sessions that are served."""
 _DESCRIPTORS_PER_MESSAGE = 8
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Resolve = Callable[[int, frames.Hello], SessionOpened]
@@ -48,6 +51,7 @@ class Server:
         runtime: Runtime,
         resolve: Resolve,
         control: Callable[[], Connection],
+        parking: Parking,
     ) -> None:
         self.draining = False
         self._listener = listener
@@ -55,6 +59,7 @@ class Server:
         self._runtime = runtime
         self._resolve = resolve
         self._control = control
+        self._parking = parking
         self._loop = asyncio.get_running_loop()
         self._pause: asyncio.TimerHandle | None = None
         self._greetings = 0
@@ -118,7 +123,7 @@ class Server:
             sock.close()
             return
         if uid != os.geteuid():
-            logs.event("warning", "peer.refused", uid=uid, pid=pid)
+            logs.event("warning", "connection.refused", pid=pid, uid=uid, reason="another user")
             sock.close()
         elif not confinement.same_as(pid):
             _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: the backend is confined differently")
@@ -131,13 +136,14 @@ class Server:
 
     async def _greet(self, sock: socket.socket, pid: int) -> None:
         """From accept to a connection of its own, within HELLO_SECONDS."""
+        received: list[int] = []
         try:
             with anyio.move_on_after(limits.HELLO_SECONDS) as patience:
-                payload = await _read_hello(sock)
+                payload = await _read_hello(sock, received)
                 if payload is not None:
                     if ARMED:
                         hit("backend.hello")
-                    await self._receive(sock, pid, frames.Hello.decode(payload))
+                    await self._receive(sock, pid, frames.Hello.decode(payload), received)
                     return
             if patience.cancelled_caught:
                 logs.event("warning", "hello.late", pid=pid)
@@ -152,14 +158,19 @@ class Server:
             sock.close()
         finally:
             self._greetings -= 1
+            for fd in received:
+                os.close(fd)
 
-    async def _receive(self, sock: socket.socket, pid: int, hello: frames.Hello) -> None:
+    async def _receive(self, sock: socket.socket, pid: int, hello: frames.Hello, received: list[int]) -> None:
         if hello.major != frames.MAJOR:
             _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: this backend speaks wire {frames.MAJOR}")
             return
         connection: Connection
         if hello.role == frames.ROLE_CONTROL:
             connection = self._control()
+        elif hello.role == frames.ROLE_PARK:
+            self._take_stdin(sock, pid, hello.session, received)
+            return
         elif hello.role != frames.ROLE_SESSION:
             _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: unknown role")
             return
@@ -177,26 +188,40 @@ class Server:
                 _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: {error}")
                 return
             who = Peer(pid, hello.version, time.monotonic())
-            connection = SessionConnection(event, who, self._runtime, self._loop)
+            connection = SessionConnection(event, who, self._runtime, self._loop, self._parking, park_after(hello))
         await self._loop.connect_accepted_socket(lambda: connection, sock)
+
+    def _take_stdin(self, sock: socket.socket, pid: int, session: bytes, received: list[int]) -> None:
+        """A session that goes to sleep hands over what wakes it; it is answered once that is in our hands."""
+        connection = self._runtime.session_named(session)
+        if connection is None or not received or not connection.offer_stdin(pid, received[0]):
+            _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: nobody was asked for it")
+            return
+        received.clear()
+        with sock, contextlib.suppress(OSError):  # a shim that is gone takes its session along
+            sock.send(frames.frame(frames.WELCOME))
 
 
 def _refuse(sock: socket.socket, retry_ms: int, reason: str) -> None:
     """REFUSE and close. It fits an empty socket buffer; a peer that is gone already does not mind."""
+    pid = None
     with sock:
         try:
+            _, pid = peer.credentials(sock)
             sock.send(frames.frame(frames.REFUSE, frames.refuse_payload(retry_ms, reason)))
         except OSError as error:
             logs.event("info", "refuse.failed", reason=error.strerror)
-    logs.event("info", "connection.refused", reason=reason)
+    level = "info" if reason == frames.REFUSE_DRAINING else "warning"
+    logs.event(level, "connection.refused", pid=pid, reason=reason)
 
 
-async def _read_hello(sock: socket.socket) -> bytes | None:
+async def _read_hello(sock: socket.socket, received: list[int]) -> bytes | None:
     """The payload of the first frame and not a byte more; None for a probe that only connected and left.
 
-    Raises WireError if it is no HELLO or cut short, Denied if it is too long.
+    received: takes one descriptor that was sent along; the caller closes it. Raises WireError if it is no HELLO or cut
+    short, Denied if it is too long.
     """
-    header = await _exactly(sock, frames.HEADER_BYTES)
+    header = await _exactly(sock, frames.HEADER_BYTES, received)
     if not header:
         return None
     if len(header) == frames.HEADER_BYTES:
@@ -205,23 +230,23 @@ async def _read_hello(sock: socket.socket) -> bytes | None:
             raise WireError(f"expected a HELLO, got kind {kind:#04x}")
         if length > limits.HELLO_BYTES:
             raise Denied(f"arguments and environment have {length} bytes; this backend takes {limits.HELLO_BYTES}")
-        payload = await _exactly(sock, length)
+        payload = await _exactly(sock, length, received)
         if len(payload) == length:
             return payload
     raise WireError("the connection ended within its HELLO")
 
 
-async def _exactly(sock: socket.socket, count: int) -> bytes:
+async def _exactly(sock: socket.socket, count: int, received: list[int]) -> bytes:
     """`count` bytes, fewer only at the end of the stream. Raw recvmsg: a transport leaks descriptors sent along."""
     chunks: list[bytes] = []
     space = socket.CMSG_SPACE(_DESCRIPTORS_PER_MESSAGE * array.array("i").itemsize)
     while count:
         try:
-            data, ancillary, _flags, _address = sock.recvmsg(count, space)
+            data, ancillary, _flags, _address = sock.recvmsg(count, space, _CLOSE_ON_EXEC)
         except BlockingIOError:
             await anyio.wait_readable(sock)
             continue
-        _close_received(ancillary)
+        _collect(ancillary, received)
         if not data:
             break
         chunks.append(data)
@@ -229,11 +254,15 @@ async def _exactly(sock: socket.socket, count: int) -> bytes:
     return b"".join(chunks)
 
 
-def _close_received(ancillary: list[tuple[int, int, bytes]]) -> None:
-    """Nobody is asked for descriptors here."""
+def _collect(ancillary: list[tuple[int, int, bytes]], received: list[int]) -> None:
+    """Keep the first descriptor, close the others: nobody has a reason to send two."""
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             fds = array.array("i")
             fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
             for fd in fds:
-                os.close(fd)
+                os.set_inheritable(fd, False)
+                if received:
+                    os.close(fd)
+                else:
+                    received.append(fd)

@@ -98,6 +98,14 @@ class Pool:
         """What `mux status` shows."""
         return snapshot(self.sessions.values(), self.routers.values(), draining=self.draining)
 
+    def quiet(self, session: int) -> bool:
+        """Whether nothing is under way for the session but what it listens to: no request of either side."""
+        found = self.sessions.get(session)
+        if found is None or self.draining or found.state is State.ENDING or found.owed:
+            return False
+        router = found.router or found.guest_of
+        return router is None or not router.questions.open_for(found)
+
     # --- sessions ---------------------------------------------------------------------------
 
     def _session_opened(self, event: events.SessionOpened, now: float) -> None:

@@ -105,6 +105,10 @@ class Questions:
         """Whether the server asked this session for progress under `token`."""
         return any(q.session is session and q.token == token for q in self._open.values())
 
+    def open_for(self, session: Session) -> bool:
+        """Whether the session owes an answer."""
+        return any(q.session is session for q in self._open.values())
+
     def leave(self, session: Session) -> list[Question]:
         """Take out all that was put to the session."""
         self.elicited = {id_: asked for id_, asked in self.elicited.items() if asked is not session}

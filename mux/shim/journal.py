@@ -6,6 +6,8 @@ was not run and may be sent again as new. Of a line that was sent the effect is 
 
 from __future__ import annotations
 
+from struct import Struct
+
 from mux import limits
 from mux.wire.frames import (
     ANSWERED,
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _pack = HEADER.pack
+
+_COUNTERS = Struct("<III")
+_ENTRY = Struct("<IBII")
+_KEPT = 0x80
+"""A flag of a saved line beside those of REPLAY: it has a blob, if an empty one."""
 
 
 class Journal:
@@ -67,6 +74,11 @@ class Journal:
     def outstanding(self) -> int:
         """Lines that are not settled; answered lines that are kept do not count."""
         return len(self._lines) - len(self._answered)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is held but lines that are kept."""
+        return len(self._lines) == len(self._blobs)
 
     def accept(self, lines: Sequence[bytes], *, oversize: bool = False) -> bytes:
         """Number and remember lines of the host; their LINE frames, for a connection that is free to take them now.
@@ -167,14 +179,50 @@ class Journal:
             if seq in self._lines:
                 yield frame(LINE, self._lines[seq], seq=seq, flags=OVERSIZE if seq in self._oversize else 0)
 
+    def saved(self) -> bytes:
+        """All of it, for `restored`."""
+        parts = [_COUNTERS.pack(self.last, self._sent, self._floor)]
+        for seq, line in self._lines.items():
+            flags = self._flags(seq) | (_KEPT if seq in self._blobs else 0)
+            blob = self._blobs.get(seq, b"")
+            parts += (_ENTRY.pack(seq, flags, len(blob), len(line)), blob, line)
+        return b"".join(parts)
+
+    @classmethod
+    def restored(cls, data: bytes) -> Journal:
+        """The journal that `saved` gave. Raises struct.error for anything else."""
+        journal = cls()
+        journal.last, journal._sent, journal._floor = _COUNTERS.unpack_from(data)
+        at = _COUNTERS.size
+        while at < len(data):
+            seq, flags, blob, line = _ENTRY.unpack_from(data, at)
+            at += _ENTRY.size
+            journal._lines[seq] = data[at + blob : at + blob + line]
+            if flags & _KEPT:
+                journal._blobs[seq] = data[at : at + blob]
+            for flag, which in ((OVERSIZE, journal._oversize), (REPEATED, journal._repeated)):
+                if flags & flag:
+                    which.add(seq)
+            if flags & ANSWERED:
+                journal._answered.add(seq)
+            else:
+                journal.bytes += line
+            at += blob + line
+        return journal
+
     def _after(self, seq: int, than: int) -> bool:
         """Whether `seq` was given after `than`. Seen from the newest: numbers wrap, and a kept line lives for days."""
         return (self.last - seq) % SEQ_LIMIT < (self.last - than) % SEQ_LIMIT
 
     def _replay(self, seq: int) -> bytes:
+        payload = replay_payload(self._blobs.get(seq, b""), self._lines[seq])
+        return frame(REPLAY, payload, seq=seq, flags=self._flags(seq))
+
+    def _flags(self, seq: int) -> int:
+        """Of a REPLAY."""
         flags = OVERSIZE if seq in self._oversize else 0
         if seq in self._answered:
             flags |= ANSWERED
         if seq in self._repeated:
             flags |= REPEATED
-        return frame(REPLAY, replay_payload(self._blobs.get(seq, b""), self._lines[seq]), seq=seq, flags=flags)
+        return flags

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from mux.config import Settings
-    from mux.rendezvous.attach import Attached, Wait
-    from mux.rendezvous.paths import Place
+    from mux.shim.session import Session
 else:
     import _signal
 
@@ -72,7 +71,7 @@ def main() -> int:
         _complain(_INTRODUCTION.format(command=command[0]))
     settings = _settings(options, command)
     try:
-        session = _Session(settings, command)
+        session = _session(settings, command)
         attached = session.attach(b"", 0.0, None)
     except (MuxError, OSError) as error:
         if settings.get("fallback") == "error":
@@ -82,7 +81,7 @@ def main() -> int:
         _become(command, interrupt)
     from mux.shim.relay import Relay
 
-    return Relay(attached, session.attach).run()
+    return Relay(attached, session.attach, session.park).run()
 
 
 def parse(arguments: Sequence[str]) -> tuple[dict[str, str] | None, list[str]]:
@@ -145,61 +144,44 @@ def _open_standard_descriptors() -> None:
     os.close(fd)
 
 
-class _Session:
-    """What this session says of itself, and where; the same at its first attach and at every later one."""
+def _session(settings: Settings, command: Sequence[str]) -> Session:
+    """Raises RendezvousError if there is no directory to be in."""
+    from mux.shim.session import Session, can_park
 
-    def __init__(self, settings: Settings, command: Sequence[str]) -> None:
-        from mux.rendezvous.paths import places
+    socket = settings.get("socket")
+    if socket is not None and "/" in socket:
+        socket = os.path.abspath(socket)
+    park_after = (settings.get("park-after") or str(limits.PARK_SECONDS)) if can_park() else "0"
+    hello = _introduction([*settings.hello(), f"park-after={park_after}"], command)
+    chosen = {name: value for name, (value, _) in settings.limits.items()}
+    return Session(hello, socket, list(settings.backend()), chosen)
 
-        self._places: list[Place] = places(settings.get("socket"))
-        self._settings = settings
-        self._command = command
-        self._hello = self._introduction()
 
-    def attach(self, session: bytes, not_before: float, wait: Wait | None) -> Attached:
-        """Reach a backend as `session`, or as a new one. Raises as mux.rendezvous.attach.attach does."""
-        from mux.rendezvous.attach import attach, wait_readable
+def _introduction(options: Sequence[str], command: Sequence[str]) -> Hello:
+    """HELLO as it is sent at every attach. Raises RendezvousError if there is no directory to be in."""
+    import resource
 
-        self._hello.session = session
-        return attach(
-            self._places,
-            self._hello.encode(),
-            not_before=not_before,
-            start=self._start,
-            wait=wait_readable if wait is None else wait,
-        )
-
-    def _start(self, place: Place, lock: int, listener: int) -> int:
-        from mux.rendezvous.spawn import start
-
-        return start(place, lock, listener, options=tuple(self._settings.backend()))
-
-    def _introduction(self) -> Hello:
-        """HELLO as it is sent at every attach. Raises RendezvousError if there is no directory to be in."""
-        import resource
-
-        try:
-            cwd = os.getcwdb()
-        except OSError as error:
-            raise RendezvousError("the working directory is gone") from error
-        umask = os.umask(0o077)
-        os.umask(umask)
-        options = [os.fsencode(option) for option in self._settings.hello()]
-        limits = []
-        for name in dir(resource):
-            if name.startswith("RLIMIT_"):
-                soft, hard = resource.getrlimit(getattr(resource, name))
-                limits.append(f"{name}={_or_minus_one(soft)}:{_or_minus_one(hard)}".encode())
-        return Hello(
-            role=ROLE_SESSION,
-            version=__version__.encode(),
-            options=options,
-            cwd=cwd,
-            argv=[os.fsencode(word) for word in self._command],
-            environment=[name + b"=" + value for name, value in _passed_on().items()],
-            umask=umask,
-            limits=limits,
-        )
+    try:
+        cwd = os.getcwdb()
+    except OSError as error:
+        raise RendezvousError("the working directory is gone") from error
+    umask = os.umask(0o077)
+    os.umask(umask)
+    limits = []
+    for name in dir(resource):
+        if name.startswith("RLIMIT_"):
+            soft, hard = resource.getrlimit(getattr(resource, name))
+            limits.append(f"{name}={_or_minus_one(soft)}:{_or_minus_one(hard)}".encode())
+    return Hello(
+        role=ROLE_SESSION,
+        version=__version__.encode(),
+        options=[os.fsencode(option) for option in options],
+        cwd=cwd,
+        argv=[os.fsencode(word) for word in command],
+        environment=[name + b"=" + value for name, value in _passed_on().items()],
+        umask=umask,
+        limits=limits,
+    )
 
 
 def _passed_on() -> dict[bytes, bytes]:

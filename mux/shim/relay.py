@@ -24,16 +24,18 @@ from mux.shim.host import HostGone, HostOutput
 from mux.shim.journal import Journal
 from mux.shim.link import Link
 from mux.shim.splitter import Splitter
-from mux.wire.frames import ACK, BYE, EOF, GOAWAY, KEEP, OUT, STOPPED, frame, parse_goaway
+from mux.wire.frames import ACK, AWAKE, BYE, EOF, GOAWAY, KEEP, OUT, PARK, STOPPED, frame, parse_goaway
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from mux.rendezvous.attach import Attached, Wait
-    from mux.shim.link import Frame
+    from mux.rendezvous.sockets import Socket
+    from mux.shim.link import Frame, Joined
 
     Attach = Callable[[bytes, float, Wait], Attached]
+    Park = Callable[[Socket, bytes, Journal], None]
 
 STDIN = 0
 STDOUT = 1
@@ -47,17 +49,23 @@ class _Leave(Exception):
 
 
 class Relay:
-    """A session on stdin and stdout. `attach(session, not_before, wait)` reaches a backend, and may start one."""
+    """A session on stdin and stdout. `attach(session, not_before, wait)` reaches a backend, and may start one.
 
-    def __init__(self, attached: Attached, attach: Attach) -> None:
+    `park(socket, session, journal)` answers PARK and does not return, if all goes well. `woken`: the journal of a
+    session that was parked; `joined` is its connection then.
+    """
+
+    def __init__(self, joined: Joined, attach: Attach, park: Park, woken: Journal | None = None) -> None:
         self._attach = attach
-        self._journal = Journal()
+        self._park = park
+        self._woken = woken is not None
+        self._journal = woken or Journal()
         self._splitter = Splitter()
         self._output = HostOutput(STDOUT)
         self._poll = poll()
         self._interest: dict[int, int] = {}
         self._link: Link | None = None
-        self._first = attached
+        self._first = joined
         self._size = SMALL_READ_BYTES  # of the next read of stdin
         self._session = b""
         self._not_before = 0.0  # no backend is started earlier: GOAWAY and STOPPED say so
@@ -70,6 +78,8 @@ class Relay:
         pause = 0.0
         try:
             self._adopt(self._first)
+            if self._woken:
+                self._stay_awake()
             while True:
                 begun = monotonic()
                 self._pump(_NEVER)
@@ -84,17 +94,17 @@ class Relay:
 
     # --- with a backend -------------------------------------------------------------------
 
-    def _adopt(self, attached: Attached) -> None:
+    def _adopt(self, joined: Joined) -> None:
         """Go on with a connection: replay first, if the session is an old one."""
-        link = self._link = Link(attached, self._journal)
+        link = self._link = Link(joined, self._journal)
         if self._session:
             link.queue(self._opening())
-        self._session = attached.session
+        self._session = joined.session
         self._not_before = 0.0
         self._offline = ""
         if not self._ended:
             self._deadline = _NEVER
-        self._heed(link, attached.frames)
+        self._heed(link, joined.frames)
         self._flush()
 
     def _opening(self) -> Iterator[bytes]:
@@ -163,6 +173,7 @@ class Relay:
         """Act on whole frames. Raises WireError or HostGone, and leaves at BYE."""
         lines: list[bytes] = []
         settle = self._journal.settle
+        park = False
         for kind, _, seq, payload in frames:
             if kind == OUT:
                 lines.append(payload)
@@ -179,10 +190,30 @@ class Relay:
             elif kind == STOPPED:
                 self._hold(_NEVER)
                 self._offline = payload.decode(errors="replace") or "the backend was stopped"
+            elif kind == PARK:
+                park = True
             elif kind == BYE and self._ended:
                 self._finish(b"".join(lines), payload[0] if payload else 0)
         if lines:
             self._output.put(b"".join(lines))
+        if park:
+            self._rest()
+
+    def _rest(self) -> None:
+        """PARK: the backend says nothing until it has PARKED or AWAKE. This process is a shell then, or goes on."""
+        link = self._link
+        if link is None or link.held:
+            return
+        said = link.idle and not self._output.queued
+        heard = not self._ended and not self._splitter.unfinished and link.between_frames
+        if said and heard and self._journal.settled:
+            self._park(link.sock, self._session, self._journal)
+        self._stay_awake()
+
+    def _stay_awake(self) -> None:
+        if self._link is not None and not self._link.held:
+            self._link.queue(iter((frame(AWAKE),)))
+            self._flush()
 
     def _hold(self, not_before: float) -> None:
         if self._link is not None:
