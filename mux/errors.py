@@ -49,6 +49,10 @@ class Denied(RendezvousError):
     """The backend, the kernel or a sandbox refuses us for good; waiting will not help."""
 
 
+class Stopped(Denied):
+    """The operator has stopped the backend or the server; the message says until when."""
+
+
 class StartFailed(RendezvousError):
     """A backend was started and could not serve; the message carries its reason."""
 

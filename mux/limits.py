@@ -170,6 +170,13 @@ SHIM_QUEUE_BYTES = 4 * MIB
 RECONNECT_CEILING_SECONDS = 5.0
 """Longest pause between two rounds of a shim that lost its backend, doubling from BACKOFF_CEILING_SECONDS."""
 
+BACKEND_DEATHS = 3
+BACKEND_DEATHS_SECONDS = 60.0
+CRASH_LOOP_FIRST_SECONDS = 1.0
+CRASH_LOOP_CEILING_SECONDS = 30.0
+"""So many backends that died under a session in the window are a crash loop: it leaves them alone for longer each time,
+and answers requests itself meanwhile; hosts wait 60 s for a call."""
+
 READ_BYTES = 256 * KIB
 """One read of a pipe or socket, bytes."""
 
@@ -273,6 +280,7 @@ CONFIGURABLE: dict[str, tuple[float, float]] = {
     "hello_bytes": (16 * KIB, 64 * MIB),
     "hello_seconds": (0.1, 60.0),
     "sessions": (1, 1 << 20),
+    "backend_deaths": (1, 1 << 20),
 }
 """Name in `[limits]` → the least and the most. Whoever uses one reads it as `limits.NAME`, never by its own name."""
 

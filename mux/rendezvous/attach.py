@@ -10,7 +10,7 @@ from select import POLLIN, poll
 from time import monotonic
 
 from mux import limits
-from mux.errors import AttachTimeout, Denied, NoBackend, RendezvousError, WireError
+from mux.errors import AttachTimeout, Denied, NoBackend, RendezvousError, Stopped, WireError
 from mux.failpoints import ARMED, hit
 from mux.limits import (
     ATTACH_DRAINING_SECONDS,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     Wait = Callable[[Sequence[int], float], Collection[int]]
 
 
+_NEVER = float("inf")
 _FROM_BACKEND = 0x80
 """Kinds of a backend's frames have this bit; a greeting in text has not, and could pass for a long frame."""
 
@@ -90,11 +91,13 @@ def attach(
 ) -> Attached:
     """Join the first live backend of `places`; if there is none, start one in `places[0]`.
 
-    No backend is started before the monotonic time `not_before` (infinity: never). Every wait goes through `wait`,
-    which may raise to give up. Returns within ATTACH_EMPTY_SECONDS where nobody is, ATTACH_SECONDS where somebody is
-    slow, longer only while a backend says that it is draining.
+    No backend is started before the monotonic time `not_before`, the end of the hold-off that a planned exit announced;
+    infinity means never, and one look whether somebody is there. Every wait goes through `wait`, which may raise to
+    give up. Returns within ATTACH_EMPTY_SECONDS where nobody is, ATTACH_SECONDS where somebody is slow, longer only
+    while a backend drains.
 
-    Raises Denied, StartFailed, AttachTimeout, UnsafePath or another RendezvousError; nothing is left open then.
+    Raises Stopped if the operator wants it so, Denied, StartFailed, AttachTimeout, UnsafePath or another
+    RendezvousError; nothing is left open then.
     """
     if len(hello) > limits.HELLO_BYTES:
         raise RendezvousError(f"arguments and environment have {len(hello)} bytes; the limit is {limits.HELLO_BYTES}")
@@ -118,7 +121,7 @@ def connect(places: Sequence[Place], hello: bytes) -> Attached:
         if sock is not None:
             patience = _Patience()
             patience.somebody()
-            loop = _Loop(places, hello, float("inf"), None, wait_readable)
+            loop = _Loop(places, hello, _NEVER, None, wait_readable)
             answer = loop.introduce(sock, place, patience)
             if isinstance(answer, Attached):
                 return answer
@@ -131,9 +134,11 @@ class _Patience:
 
     __slots__ = ("_begun", "_rest", "_until")
 
-    def __init__(self) -> None:
+    def __init__(self, not_before: float = 0.0) -> None:
         self._begun = monotonic()
         self._until = self._begun + ATTACH_EMPTY_SECONDS
+        if 0.0 < not_before < _NEVER:
+            self._until = max(self._begun, not_before) + ATTACH_DRAINING_SECONDS
         self._rest = BACKOFF_FIRST_SECONDS
 
     def somebody(self) -> None:
@@ -173,7 +178,7 @@ class _Loop:
         self._deaths = 0
 
     def run(self) -> Attached:
-        patience = _Patience()
+        patience = _Patience(self._not_before)
         while True:
             least = 0.0
             try:
@@ -262,7 +267,7 @@ class _Loop:
                     if kind == REFUSE:
                         return _refused(payload, patience)
                     if kind == STOPPED:
-                        raise Denied(f"the backend is stopped: {payload.decode(errors='replace')}")
+                        raise Stopped(payload.decode(errors="replace") or "stopped by the operator")
             elif birth is not None and birth.fd in ready:
                 self._heard(birth)
             elif not left:
@@ -277,6 +282,8 @@ class _Loop:
             if birth.fd in self._wait((birth.fd,), patience.rest(0.0)):
                 self._heard(birth)
             return False
+        if self._not_before == _NEVER:
+            raise NoBackend(f"no backend is running at {self._places[0].socket}")
         if monotonic() < self._not_before:
             return False
         from mux.rendezvous.birth import begin  # a shim that joins does not pay for what starts

@@ -127,7 +127,7 @@ def test_grandchildren_of_a_killed_backends_server_end_when_the_sessions_recover
 
 def test_a_quiet_session_survives_many_backends(runtime: Runtime) -> None:
     session = runtime.ready()
-    for _ in range(5):
+    for _ in range(2):  # a third death within a minute is a crash loop
         backend = runtime.backend()
         backend.kill()
         assert session.request(SAFE)["tools"]

@@ -368,9 +368,16 @@ def test_an_unsafe_later_place_is_nobody_s_and_stops_nobody(private: Path) -> No
 
 
 def test_no_backend_is_started_before_its_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attaching, "ATTACH_EMPTY_SECONDS", 0.1)
+    monkeypatch.setattr(attaching, "ATTACH_DRAINING_SECONDS", -0.1)
     with pytest.raises(AttachTimeout):
+        attach([place], HELLO_PAYLOAD, start=never_start, not_before=time.monotonic() + 0.2)
+
+
+def test_where_no_backend_may_be_started_one_look_is_enough(place: Place) -> None:
+    with pytest.raises(NoBackend):
         attach([place], HELLO_PAYLOAD, start=never_start, not_before=float("inf"))
+    with listening(place, frame(WELCOME, b"s")):
+        attach([place], HELLO_PAYLOAD, start=never_start, not_before=float("inf")).sock.close()
 
 
 def test_a_sandbox_without_unix_sockets_is_a_denial(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
