@@ -155,11 +155,15 @@ class Journal:
         if self._after(self._sent, last):
             self._sent = last if self._after(last, self._floor) else self._floor
 
-    def withdraw(self) -> list[bytes]:
-        """Take out the lines that were never sent: they were not run, and can be answered here."""
-        fresh = [seq for seq in self._lines if seq not in self._answered and self._after(seq, self._sent)]
-        lines = [self._lines[seq] for seq in fresh]
-        for seq in fresh:
+    def withdraw(self, *, sent: bool = False) -> list[bytes]:
+        """Take out the lines that were never sent: they were not run, and can be answered here.
+
+        sent: instead, those that were, and are neither answered nor kept: what became of them is unknown.
+        """
+        done = self._answered | self._blobs.keys()
+        chosen = [seq for seq in self._lines if seq not in done and self._after(seq, self._sent) != sent]
+        lines = [self._lines[seq] for seq in chosen]
+        for seq in chosen:
             self.forget(seq)
         return lines
 

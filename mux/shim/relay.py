@@ -10,16 +10,16 @@ import os
 from select import POLLIN, POLLOUT, poll
 from time import monotonic
 
-from mux.errors import RendezvousError, WireError
+from mux.errors import RendezvousError, Stopped, WireError
+from mux.failpoints import ARMED, hit
 from mux.limits import (
-    ATTACH_SECONDS,
     BACKOFF_CEILING_SECONDS,
     EOF_WAIT_SECONDS,
     READ_BYTES,
-    RECONNECT_CEILING_SECONDS,
     SHIM_QUEUE_BYTES,
     SMALL_READ_BYTES,
 )
+from mux.shim.breaker import Breaker, jittered, longer
 from mux.shim.host import HostGone, HostOutput
 from mux.shim.journal import Journal
 from mux.shim.link import Link
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 STDIN = 0
 STDOUT = 1
 _NEVER = float("inf")
-_SETTLED_SECONDS = ATTACH_SECONDS
-"""A connection that lived this long was a good one: its loss is met without a pause."""
 
 
 class _Leave(Exception):
@@ -72,19 +70,17 @@ class Relay:
         self._ended = False  # the host's input is over
         self._deadline = _NEVER  # when to leave, whatever is owed
         self._offline = ""  # why no backend can be reached; "" while one is looked for, or there
+        self._breaker = Breaker()
 
     def run(self) -> int:
         """Relay until the host is gone; the exit code. The backend may come and go meanwhile."""
-        pause = 0.0
         try:
             self._adopt(self._first)
             if self._woken:
                 self._stay_awake()
             while True:
-                begun = monotonic()
                 self._pump(_NEVER)
-                pause = _longer(pause) if monotonic() - begun < _SETTLED_SECONDS else 0.0
-                self._reattach(pause)
+                self._reattach()
         except HostGone:
             return 0
         except _Leave as leave:
@@ -229,6 +225,8 @@ class Relay:
             return
         except OSError:
             data = b""  # a terminal that hung up, a reset socket, a directory: no input will come
+        if ARMED:
+            hit("shim.line")
         self._size = READ_BYTES if len(data) >= SMALL_READ_BYTES else SMALL_READ_BYTES
         if data:
             lines, oversize = self._splitter.feed(data)
@@ -288,23 +286,33 @@ class Relay:
         link.close()
         self._link = None
 
-    def _reattach(self, pause: float) -> None:
-        """Reach a backend, however long it takes; answer the host meanwhile, once a whole round has failed."""
+    def _reattach(self) -> None:
+        """Reach a backend, however long it takes; answer the host meanwhile, once it is known to take long."""
+        planned = self._not_before > 0.0
+        pause = 0.0 if planned else self._breaker.died(monotonic())
+        self._offline = self._offline or ("" if planned else self._breaker.reason)
         if self._offline:
-            self._pump(monotonic() + RECONNECT_CEILING_SECONDS)
+            self._answer(self._journal.withdraw())
+            self._pump(monotonic() + (pause or BACKOFF_CEILING_SECONDS))
         elif pause:
-            self._wait((), _jittered(pause))
+            self._wait((), jittered(pause))
+        pause = 0.0
         while True:
             try:
                 attached = self._attach(self._session, self._not_before, self._wait)
-            except (RendezvousError, OSError) as error:
+            except Stopped as error:
+                self._not_before = _NEVER
                 self._offline = str(error)
-                self._answer(self._journal.withdraw())
-                pause = _longer(pause)
-                self._pump(monotonic() + _jittered(pause))
+                self._answer(self._journal.withdraw(sent=True), sent=True)
+            except (RendezvousError, OSError) as error:
+                if self._not_before != _NEVER:
+                    self._offline = str(error)
             else:
                 self._adopt(attached)
                 return
+            self._answer(self._journal.withdraw())
+            pause = longer(pause)
+            self._pump(monotonic() + jittered(pause))
 
     def _wait(self, fds: Sequence[int], seconds: float) -> Collection[int]:
         """Wait for `fds` on behalf of `attach`, writing to the host meanwhile. Raises HostGone, leaves at its end.
@@ -329,12 +337,12 @@ class Relay:
             raise _Leave(0)
         return ready
 
-    def _answer(self, lines: Sequence[bytes]) -> None:
+    def _answer(self, lines: Sequence[bytes], *, sent: bool = False) -> None:
         if not lines:
             return
         from mux.shim.offline import answer
 
-        answers, held = answer(lines, self._offline)
+        answers, held = answer(lines, self._offline, sent=sent)
         if held:
             self._journal.accept(held)
         if answers:
@@ -343,11 +351,3 @@ class Relay:
 
 def _milliseconds(seconds: float) -> float:
     return max(0.0, seconds) * 1000
-
-
-def _longer(pause: float) -> float:
-    return min(max(pause * 2, BACKOFF_CEILING_SECONDS), RECONNECT_CEILING_SECONDS)
-
-
-def _jittered(pause: float) -> float:
-    return pause * (0.5 + os.urandom(1)[0] / 510)
