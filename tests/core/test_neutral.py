@@ -118,7 +118,7 @@ def test_a_session_is_answered_in_its_own_version_where_that_is_older(asked: str
 
 
 def test_what_a_version_does_not_have_is_not_offered_in_it() -> None:
-    offers = {"tools": {"listChanged": True}, "completions": {}, "tasks": {"list": {}}, 'od"d': {}}
+    offers: dict[str, Any] = {"tools": {"listChanged": True}, "completions": {}, "tasks": {"list": {}}, 'od"d': {}}
     for version, missing in (
         ("2024-11-05", {"completions", "tasks"}),
         ("2025-03-26", {"tasks"}),

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.support.runtime import Runtime
 
 MIRROR = [sys.executable, str(Path(__file__).parents[1] / "upstreams" / "mirror.py")]
-EXAMPLES = int(os.environ.get("MUX_TEST_ROUNDS", "0")) * 10 or 5
+EXAMPLES = int(os.environ.get("MUX_TEST_ROUNDS", "0")) * 10 or 3
 
 Side = dict[str, Any]
 _numbers = count(1)
