@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import signal
 import time
@@ -24,6 +25,7 @@ from mux.backend.exits import exit_watch
 from mux.backend.launch import LaunchFailed, launch
 from mux.backend.outbox import Outbox
 from mux.backend.record import UpstreamRecord
+from mux.config.names import label
 from mux.core.events import Event, LaunchSpec, ProcessExited, ProcessFailed, ProcessLine, ProcessStarted
 from mux.core.lines import LineBuffer, Oversize
 from mux.failpoints import ARMED, hit
@@ -34,13 +36,21 @@ class Child:
     """A server from Launch to its last event: ProcessFailed, or ProcessStarted, lines, ProcessExited.
 
     `run` dispatches the events, from the loop's thread and never from within a call of this class.
-    detached: whether something that it started had left its process group, when last looked.
+    detached: whether something that it started had left its process group, when last looked. upstream: for the log.
     """
 
     def __init__(
-        self, process: int, generation: int, spec: LaunchSpec, stderr: logs.Stderr, dispatch: Callable[[Event], None]
+        self,
+        process: int,
+        generation: int,
+        spec: LaunchSpec,
+        stderr: logs.Stderr,
+        dispatch: Callable[[Event], None],
+        *,
+        upstream: int = 0,
     ) -> None:
         self.process = process
+        self.upstream = upstream
         self.generation = generation
         self.spec = spec
         self.started = time.monotonic()
@@ -52,6 +62,7 @@ class Child:
         self._turn = anyio.Event()
         self._leader_gone = anyio.Event()
         self.detached = False
+        self._asked = False
         self._tree: set[reap.Identity] = set()
         self._mark = secrets.token_hex(8)
 
@@ -64,6 +75,7 @@ class Child:
                 hit("upstream.launch")
             server = await launch(msgspec.structs.replace(self.spec, environment=environment))
         except (LaunchFailed, OSError) as error:
+            logs.event("warning", "upstream.not.started", upstream=self.upstream, reason=str(error))
             self._dispatch(ProcessFailed(self.process, str(error)))
             return
         try:
@@ -72,16 +84,27 @@ class Child:
             row = reap.process(server.pid)
             assert row is not None, "a child that is not reaped has a row in the process table"
             self.identity = row.identity
+            self._log("info", "upstream.started", generation=self.generation, **self._described())
             with exit_watch(server.pid, self._leader_ended):
                 await self._serve(server, started)
         except Exception as error:  # noqa: BLE001 - a fault of ours costs this server, not the backend
-            logs.failure("upstream.failed", error, process=self.process)
+            logs.failure("upstream.failed", error, upstream=self.upstream)
             with contextlib.suppress(OSError):  # out of descriptors, what descends from it can not be seen
                 self.kill()
             server.kill()
             self._leader_gone.set()
         status = server.wait() if self._leader_gone.is_set() else -signal.SIGKILL
+        how: dict[str, int | str] = {"code": status} if status >= 0 else {"signal": _signal_name(-status)}
+        self._log("info", "upstream.exited", **how, asked=self._asked, uptime=round(time.monotonic() - self.started, 3))
         self._dispatch(ProcessExited(self.process, status, self.stderr.tail()))
+
+    def _log(self, level: str, event: str, /, **fields: logs.Value) -> None:
+        pid = self.identity.pid if self.identity else None
+        logs.event(level, event, upstream=self.upstream, pid=pid, **fields)
+
+    def _described(self) -> dict[str, str]:
+        """What names the server in the log. Arguments may be secret: `mux status` shows them, the log does not."""
+        return {"server": label([os.fsdecode(word) for word in self.spec.argv]), "cwd": os.fsdecode(self.spec.cwd)}
 
     def write(self, data: bytes) -> None:
         """Queue bytes for the server's stdin; dropped once that is closed. Never waits."""
@@ -89,6 +112,7 @@ class Child:
 
     def stop(self) -> None:
         """Begin the stop ladder. Harmless if repeated, or if the server is gone or still starting."""
+        self._asked = True
         self._turn.set()
 
     def kill(self) -> None:
@@ -126,7 +150,7 @@ class Child:
     async def _serve(self, server: Popen[bytes], started: Callable[[], None]) -> None:
         """From running streams to the end of the tree and of the output."""
         lines = LineBuffer(limits.MESSAGE_BYTES, OVERSIZE_EDGE_BYTES)
-        output = _Reader(lambda data: self._lines(lines.feed(data)), self.stop)
+        output = _Reader(lambda data: self._lines(lines.feed(data)), self._turn.set)
         errors = _Reader(self.stderr.feed)
         await self._loop.connect_read_pipe(lambda: output, server.stdout)
         await self._loop.connect_read_pipe(lambda: errors, server.stderr)
@@ -160,14 +184,14 @@ class Child:
         if await self._gone_within(STOP_STEP_SECONDS):
             return
         for number in (signal.SIGTERM, signal.SIGKILL):
-            logs.event("info", "upstream.signal", process=self.process, pid=leader, signal=number.name)
+            self._log("warning", "upstream.signal", signal=number.name)
             self.look()
             reap.send_group(leader, number)
             reap.send_all([identity for identity in self._tree if _outside(identity, leader)], number)
             if await self._gone_within(STOP_STEP_SECONDS):
                 return
         # An uninterruptible process outlives SIGKILL for as long as the kernel holds it; it is dead to us.
-        logs.event("error", "upstream.unkillable", process=self.process, pid=leader)
+        self._log("error", "upstream.unkillable")
 
     async def _gone_within(self, seconds: float) -> bool:
         """Whether leader, group and remembered descendants have all ended, waiting at most this long."""
@@ -242,6 +266,13 @@ class _Writer(asyncio.BaseProtocol):
         self.outbox.discard()
         if self._transport is not None:
             self._transport.abort()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals
+        return str(number)
 
 
 def _outside(identity: reap.Identity, group: int) -> bool:

@@ -1,8 +1,9 @@
 """What the backend writes down: its own log, one line per event, and the stderr of each server.
 
 `NAME.log` stands beside the socket and stays after the backend's exit: it is what a person reads after a failure. The
-servers' `NAME-PROCESS-COMMAND.err` files live as long as the backend, the newest few of those that are gone included;
-they are removed at its exit, and what a killed backend left is removed at the next start. All are 0600 and bounded.
+servers' `NAME-NUMBER-COMMAND.err` files, one for all generations of a server, live as long as the backend, the newest
+few of those that are gone included; they are removed at its exit, and what a killed backend left is removed at the next
+start. All are 0600 and bounded.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import logging
 import logging.handlers
 import os
 import re
+import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 from mux.limits import EXITED_STDERR_FILES, LOG_BYTES, LOG_FILES, STDERR_TAIL_BYTES, STDERR_TAIL_LINES
 
@@ -34,20 +37,45 @@ class _Line(logging.Formatter):
         return f"{stamp}.{int(record.msecs):03d}Z"
 
 
+class _Terminal(logging.Formatter):
+    """The same for a person who watches: local time, the event in a column, and what is not well marked."""
+
+    _MARKS: ClassVar = {logging.WARNING: ("!", "33"), logging.ERROR: ("!!", "31")}
+
+    def __init__(self, *, colour: bool) -> None:
+        super().__init__()
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        name, _, fields = record.getMessage().partition(" ")
+        mark, colour = self._MARKS.get(record.levelno, ("", ""))
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        line = f"{clock} {mark:2} {name:19} {fields}".rstrip()
+        if self._colour and colour:
+            line = f"\x1b[{colour}m{line}\x1b[0m"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
 def open_log(path: Path | None) -> None:
     """Send the log to `path`, rotating, or to stderr. Raises OSError if the file cannot be written."""
     handler: logging.Handler
     if path is None:
         handler = logging.StreamHandler()
+        handler.setFormatter(_Terminal(colour=sys.stderr.isatty() and not os.environ.get("NO_COLOR")))
     else:
         with contextlib.closing(_Rotating(path)):
             pass
         handler = logging.handlers.RotatingFileHandler(
             path, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8", errors="backslashreplace"
         )
-    handler.setFormatter(_Line("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_Line("%(asctime)s %(levelname)s %(message)s"))
     logging.raiseExceptions = False
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+
+
+def written_to() -> str | None:
+    """The file that the log goes to; None on a terminal."""
+    return next((h.baseFilename for h in logging.root.handlers if isinstance(h, logging.FileHandler)), None)
 
 
 def event(level: str, name: str, /, **fields: Value) -> None:
@@ -63,8 +91,11 @@ def failure(name: str, error: BaseException, /, **fields: Value) -> None:
 
 
 def _word(value: Value) -> str:
-    text = str(value)
-    return text if _PLAIN.match(text) else json.dumps(text, ensure_ascii=False)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if _PLAIN.match(text):
+        return text
+    shown = json.dumps(text, ensure_ascii=False)
+    return shown if shown.isprintable() else json.dumps(text)
 
 
 class _Rotating:
@@ -140,19 +171,30 @@ class StderrFolder:
         """Also removes what a killed backend left there; so the lock must be held."""
         self._stem = stem
         self._gone: collections.deque[Path] = collections.deque()
+        self._paths: dict[int, Path] = {}
         self.remove()
 
-    def create(self, process: int, command: str) -> Stderr:
-        """The log of a new server; the file appears with its first byte."""
-        name = re.sub(r"[^\w.-]", "_", os.path.basename(command))[:40]
-        return Stderr(self._stem.with_name(f"{self._stem.name}-{process}-{name}.err"))
+    def create(self, upstream: int, server: str) -> Stderr:
+        """The log of a server, for its next generation; the file appears with the first byte ever."""
+        name = re.sub(r"[^\w.-]", "_", server.rpartition("/")[2])[:40]
+        path = self._paths[upstream] = self._stem.with_name(f"{self._stem.name}-{upstream}-{name}.err")
+        with contextlib.suppress(ValueError):
+            self._gone.remove(path)
+        return Stderr(path)
+
+    def path(self, upstream: int) -> str | None:
+        """Where its stderr is; None while it has written none, or long after it."""
+        path = self._paths.get(upstream)
+        return str(path) if path is not None and path.exists() else None
 
     def retire(self, log: Stderr) -> None:
-        """Its server is gone: keep the file among the newest few."""
+        """Its process is gone: keep the file among the newest few."""
         log.close()
         self._gone.append(log.path)
         if len(self._gone) > EXITED_STDERR_FILES:
-            self._unlink(self._gone.popleft())
+            oldest = self._gone.popleft()
+            self._paths = {number: path for number, path in self._paths.items() if path != oldest}
+            self._unlink(oldest)
 
     def remove(self) -> None:
         """Remove every file of the folder's name."""

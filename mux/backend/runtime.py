@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ import msgspec
 from mux.backend import logs
 from mux.backend.connection import SessionConnection
 from mux.backend.upstreams import Upstreams
+from mux.config.names import label
 from mux.core import actions
 from mux.core.events import Event, SessionClosed, SessionOpened, Shutdown, Tick
 from mux.core.explain import explain
@@ -99,14 +101,24 @@ class Runtime:
     def opened(self, event: SessionOpened, connection: SessionConnection, /) -> None:
         """A session's connection stands."""
         peer = connection.peer
-        logs.event("info", "session.opened", session=event.session, pid=peer.pid, resumed=event.resumed)
+        logs.event(
+            "info",
+            "session.opened",
+            session=event.session,
+            pid=peer.pid,
+            server=label([os.fsdecode(word) for word in event.spec.argv]),
+            cwd=os.fsdecode(event.spec.cwd),
+            scope=event.sharing.scope,
+            again=event.resumed or None,
+        )
         self.sessions[event.session] = connection
         self.dispatch(event)
 
     def closed(self, session: int, /) -> None:
         """A session's connection is gone."""
-        logs.event("info", "session.closed", session=session)
-        del self.sessions[session]
+        connection = self.sessions.pop(session)
+        seconds, reason = round(time.monotonic() - connection.peer.opened, 3), connection.reason or "it has left"
+        logs.event("info", "session.closed", session=session, seconds=seconds, reason=reason)
         self.dispatch(SessionClosed(session))
         if not self.sessions:
             self._deserted.set()
@@ -120,6 +132,7 @@ class Runtime:
     async def part(self, seconds: float) -> None:
         """Close every session, letting what was said reach it for that long at most."""
         for connection in list(self.sessions.values()):
+            connection.because("the backend leaves")
             connection.close()
         if self.sessions:
             self._deserted = anyio.Event()
@@ -132,10 +145,9 @@ class Runtime:
         """A planned exit: the core drains, and asks for Exit when that is done."""
         self.dispatch(Shutdown())
 
-    def snapshot(self) -> dict[str, Any]:
-        """The core's numbers, as plain values."""
-        found: dict[str, Any] = msgspec.to_builtins(self.core.snapshot())
-        return found
+    def snapshot(self) -> PoolSnapshot:
+        """The core's numbers."""
+        return self.core.snapshot()
 
     def explain(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Why a session, or a server, shares with whom. Raises UsageError for what is not there."""
@@ -197,6 +209,7 @@ class Runtime:
         connection = self.sessions.get(action.session)
         if connection is not None:
             retry_ms = frames.NEVER if action.retry_ms is None else action.retry_ms
+            connection.because(f"refused: {action.reason}")
             connection.send(frames.REFUSE, frames.refuse_payload(retry_ms, action.reason))
             connection.close()
 
@@ -209,7 +222,7 @@ class Runtime:
     def _drop(self, action: actions.Drop) -> None:
         connection = self.sessions.get(action.session)
         if connection is not None:
-            logs.event("warning", "session.dropped", session=action.session, reason=action.reason)
+            connection.because(action.reason)
             connection.close()
 
     def _go_away(self, action: actions.GoAway) -> None:
@@ -220,6 +233,7 @@ class Runtime:
     def _halted(self, action: actions.Halted) -> None:
         connection = self.sessions.get(action.session)
         if connection is not None:
+            connection.because(f"stopped: {action.reason}")
             connection.send(frames.STOPPED, action.reason.encode())
             connection.close()
 

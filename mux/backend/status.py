@@ -4,115 +4,116 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
+import msgspec
 
 from mux import __version__
-from mux.backend.runtime import Runtime
+from mux.backend import logs, memory, reap
+from mux.backend.state import Backend, Memory, Saving, Session, State, Upstream
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from mux.backend.runtime import Runtime
+    from mux.core.snapshot import SessionSnapshot, UpstreamSnapshot
 
 
-async def status(runtime: Runtime, socket: str, started: float) -> Json:
-    """Backend, upstreams and sessions. Memory is measured in a thread: reading it takes milliseconds per process."""
+async def status(runtime: Runtime, socket: str, started: float) -> dict[str, Any]:
+    """A State, as plain values. started: monotonic seconds."""
     now = time.monotonic()
     core = runtime.snapshot()
-    upstreams = [_upstream(entry, runtime, now) for entry in core["upstreams"]]
-    sessions = [_session(entry, runtime, now) for entry in core["sessions"]]
-    pids = [entry["pid"] for entry in upstreams if entry["pid"]]
-    own, *others = await anyio.to_thread.run_sync(_measure, os.getpid(), pids)
-    memory = dict(zip(pids, others, strict=True))
-    for entry in upstreams:
-        entry["memory"] = memory.get(entry["pid"])
-    backend = {
-        "version": __version__,
-        "pid": os.getpid(),
-        "uptime_seconds": round(now - started, 3),
-        "memory": own,
-        "socket": socket,
-        "sessions": len(sessions),
-        "draining": core["draining"],
-    }
-    return {"backend": backend, "upstreams": upstreams, "sessions": sessions}
-
-
-def _upstream(entry: Json, runtime: Runtime, now: float) -> Json:
-    child = runtime.upstreams.get(entry["process"])
-    started = child.started if child else None
-    argv = [os.fsdecode(word) for word in child.spec.argv] if child else [entry["command"]]
-    return {
-        "id": entry["upstream"],
-        "pid": entry["pid"] or None,
-        "command": argv,
-        "cwd": entry["cwd"],
-        "state": entry["state"],
-        "generation": entry["generation"],
-        "sessions": entry["sessions"],
-        "in_flight": entry["in_flight"],
-        "waiting": entry["waiting"],
-        "dropped": entry["dropped"],
-        "last_error": entry["last_error"],
-        **_sharing(entry),
-        "uptime_seconds": None if started is None else round(now - started, 3),
-    }
-
-
-def _sharing(entry: Json) -> Json:
-    """How widely it is shared, and why."""
-    sharing = entry.get("sharing") or {}
-    return {
-        "scope": sharing.get("scope"),
-        "scope_reason": sharing.get("reason"),
-        "clients": sharing.get("clients"),
-        "hint": sharing.get("hint") or None,
-        "apart": entry.get("apart") or None,
-    }
-
-
-def _session(entry: Json, runtime: Runtime, now: float) -> Json:
-    connection = runtime.sessions.get(entry["session"])
-    return {
-        "id": entry["session"],
-        "pid": connection.peer.pid if connection else None,
-        "shim_version": connection.peer.version.decode(errors="replace") if connection else None,
-        "host": entry["client_name"],
-        "version": entry["client_version"],
-        "cwd": entry["cwd"],
-        "in_flight": entry["in_flight"],
-        "waiting": entry["waiting"],
-        "since_seconds": round(now - entry["since"], 3),
-        "upstream": entry["upstream"],
-    }
-
-
-def _measure(own: int, pids: list[int]) -> list[Json | None]:
-    """Memory of this process alone, then of the tree of each pid, bytes; None where it is gone."""
-    import psutil
-
-    found: list[Json | None] = [_memory([psutil.Process(own)])]
-    for pid in pids:
-        try:
-            root = psutil.Process(pid)
-            found.append(_memory([root, *root.children(recursive=True)]))
-        except psutil.NoSuchProcess:
-            found.append(None)
+    upstreams = [_upstream(entry, runtime, now) for entry in core.upstreams]
+    sessions = [_session(entry, runtime, now) for entry in core.sessions]
+    backend = Backend(
+        version=__version__,
+        pid=os.getpid(),
+        uptime_seconds=round(now - started, 3),
+        socket=socket,
+        log=logs.written_to(),
+        sessions=len(sessions),
+        draining=core.draining,
+    )
+    state = State(backend=backend, upstreams=upstreams, sessions=sessions)
+    # In a thread: it takes a fraction of a millisecond per process, and there may be hundreds.
+    weighed = await anyio.to_thread.run_sync(_weigh, state)
+    found: dict[str, Any] = msgspec.to_builtins(weighed)
     return found
 
 
-def _memory(processes: list[Any]) -> Json | None:
-    """Shared pages count once per process in rss, in parts in pss (Linux only); private is what an exit would free."""
-    import psutil
+def _upstream(entry: UpstreamSnapshot, runtime: Runtime, now: float) -> Upstream:
+    child = runtime.upstreams.get(entry.process)
+    busy = bool(entry.in_flight or entry.waiting)
+    sharing = entry.sharing
+    return Upstream(
+        id=entry.upstream,
+        command=[os.fsdecode(word) for word in entry.argv],
+        cwd=entry.cwd,
+        pid=child.identity.pid if child and child.identity else None,
+        state=entry.state,
+        state_seconds=round(now - entry.since, 3),
+        uptime_seconds=round(now - child.started, 3) if child else None,
+        generation=entry.generation,
+        era=entry.era,
+        sessions=entry.sessions,
+        in_flight=entry.in_flight,
+        waiting=entry.waiting,
+        turns=entry.turns,
+        idle_seconds=None if busy else round(now - (entry.active_at or entry.since), 3),
+        idle_timeout_seconds=entry.idle_timeout,
+        dropped=entry.dropped,
+        last_error=entry.last_error,
+        scope=sharing.scope,
+        scope_reason=sharing.reason,
+        clients=sharing.clients,
+        hint=sharing.hint or None,
+        apart=entry.apart or None,
+        log=runtime.upstreams.log_of(entry.upstream),
+    )
 
-    rss = pss = private = 0
-    seen = split = False
-    for process in processes:
-        try:
-            full = process.memory_full_info()
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-        seen, split = True, hasattr(full, "pss")
-        rss += full.rss
-        private += full.uss
-        pss += getattr(full, "pss", 0)
-    return {"rss": rss, "pss": pss if split else None, "private": private} if seen else None
+
+def _session(entry: SessionSnapshot, runtime: Runtime, now: float) -> Session:
+    connection = runtime.sessions.get(entry.session)
+    return Session(
+        id=entry.session,
+        pid=connection.peer.pid if connection else None,
+        shim_version=connection.peer.version.decode(errors="replace") if connection else None,
+        host=entry.client_name,
+        version=entry.client_version,
+        cwd=entry.cwd,
+        in_flight=entry.in_flight,
+        waiting=entry.waiting,
+        since_seconds=round(now - entry.since, 3),
+        upstream=entry.upstream,
+        parked=connection.parked if connection else False,
+    )
+
+
+def _weigh(state: State) -> State:
+    """The same state with the memory of every process in it."""
+    assert state.backend is not None
+    rows = reap.table() if any(upstream.pid for upstream in state.upstreams) else {}
+    replace = msgspec.structs.replace
+    own = memory.weigh([state.backend.pid])
+    upstreams = [replace(entry, memory=_weigh_tree(entry.pid, rows)) for entry in state.upstreams]
+    sessions = [replace(entry, memory=memory.weigh([entry.pid]) if entry.pid else None) for entry in state.sessions]
+    return replace(
+        state,
+        backend=replace(state.backend, memory=own),
+        upstreams=upstreams,
+        sessions=sessions,
+        saving=_saving([own, *(entry.memory for entry in sessions)], upstreams),
+    )
+
+
+def _weigh_tree(pid: int | None, rows: reap.Table) -> Memory | None:
+    return memory.weigh([pid, *(process.pid for process in reap.descendants(pid, rows))]) if pid else None
+
+
+def _saving(ours: list[Memory | None], upstreams: list[Upstream]) -> Saving:
+    copies = copies_bytes = 0
+    for upstream in upstreams:
+        if upstream.memory is not None and upstream.sessions > 1:
+            copies += upstream.sessions - 1
+            copies_bytes += (upstream.sessions - 1) * upstream.memory.copy
+    own_bytes = sum(weight.private for weight in ours if weight is not None)
+    return Saving(copies, copies_bytes, own_bytes, copies_bytes - own_bytes)

@@ -13,6 +13,7 @@ import msgspec
 
 from mux.backend import logs, reap, record
 from mux.backend.child import Child
+from mux.config.names import label
 from mux.core.actions import Launch
 from mux.core.events import Event
 from mux.limits import STOP_STEP_SECONDS
@@ -47,11 +48,15 @@ class Upstreams:
         """The child with that number, while it lives."""
         return self._children.get(process)
 
+    def log_of(self, upstream: int) -> str | None:
+        """The file with the server's stderr, of all its generations; None while it has written none."""
+        return self._stderr.path(upstream)
+
     def launch(self, action: Launch) -> None:
         """Begin its life; the core hears of it by events."""
         spec = action.spec
-        stderr = self._stderr.create(action.process, os.fsdecode(spec.argv[0]))
-        child = Child(action.process, action.generation, spec, stderr, self._dispatch)
+        stderr = self._stderr.create(action.upstream, label([os.fsdecode(word) for word in spec.argv]))
+        child = Child(action.process, action.generation, spec, stderr, self._dispatch, upstream=action.upstream)
         self._children[action.process] = child
         self._tasks.start_soon(self._live, child)
 

@@ -47,6 +47,14 @@ def names(argv: Words) -> frozenset[str]:
     return frozenset(normal(name) for name in _names(list(argv), _DEPTH) if name)
 
 
+def label(argv: Words) -> str:
+    """One name for a person and for a log: the longest, which tells most. Arguments and scripts may hold secrets."""
+    if not argv:
+        return ""
+    found = names(argv) if _program(argv[0]) not in _SHELLS else ()
+    return max(found, key=lambda name: (len(name), name), default=os.path.basename(argv[0]))
+
+
 def normal(name: str) -> str:
     """Lower case, `-` for `_`; as package registries compare names."""
     return name.strip().lower().replace("_", "-")

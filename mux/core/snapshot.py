@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mux.core import faults, lifecycle
+from mux.core import lifecycle
 from mux.core.identity import Sharing
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ class SessionSnapshot(msgspec.Struct, frozen=True):
 
 
 class UpstreamSnapshot(msgspec.Struct, frozen=True):
-    """One upstream. since, active_at: when it entered its state, and when a host last said anything; monotonic seconds.
+    """One upstream. since, active_at: when it entered its state, and when a host last said anything, 0.0: never yet.
 
-    idle_timeout: seconds, 0 for never. turns: calls go up one session at a time. dropped: messages that nobody could be
-    given.
+    Times are monotonic seconds. idle_timeout: 0 for never. turns: calls go up one session at a time. dropped: messages
+    that nobody could be given.
     """
 
     upstream: int
@@ -41,7 +41,7 @@ class UpstreamSnapshot(msgspec.Struct, frozen=True):
     pid: int
     state: str
     generation: int
-    command: str
+    argv: tuple[bytes, ...]
     cwd: str
     sessions: int
     in_flight: int
@@ -89,7 +89,7 @@ def snapshot(sessions: Iterable[Session], routers: Iterable[Router], *, draining
                 pid=router.upstream.pid,
                 state=router.upstream.state.value,
                 generation=router.upstream.generation,
-                command=faults.text(router.spec.argv),
+                argv=router.spec.argv,
                 cwd=router.spec.cwd.decode(errors="replace"),
                 sessions=len(router.sessions),
                 in_flight=router.quota.in_flight,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import anyio
 import msgspec
@@ -16,16 +15,12 @@ from mux.backend import logs
 from mux.backend.serve import Backend
 from mux.core import actions, events
 from mux.core.events import Event, LaunchSpec, SessionOpened
+from mux.core.identity import Sharing
+from mux.core.snapshot import PoolSnapshot, SessionSnapshot, UpstreamSnapshot
 from mux.errors import UsageError
 from mux.rendezvous.listener import take
 from mux.rendezvous.paths import Place
 from mux.wire.frames import Hello
-
-
-class StubSnapshot(msgspec.Struct):
-    draining: bool
-    sessions: list[dict[str, Any]]
-    upstreams: list[dict[str, Any]]
 
 
 class StubCore:
@@ -46,18 +41,48 @@ class StubCore:
     def deadline(self) -> float | None:
         return self.due
 
-    def snapshot(self) -> StubSnapshot:
-        upstreams: list[dict[str, Any]] = [
-            {"upstream": n, "process": n, "pid": 0, "state": "ready", "generation": 1, "command": "c", "cwd": "/"}
-            | {"sessions": 0, "in_flight": 0, "waiting": 0, "dropped": 0, "last_error": ""}
-            for n in self.running
-        ]
-        sessions: list[dict[str, Any]] = [
-            {"session": n, "client_name": "h", "client_version": "1", "cwd": "/", "in_flight": 0, "waiting": 0}
-            | {"since": 0.0, "upstream": self.specs[key]}
-            for n, key in self.sessions.items()
-        ]
-        return StubSnapshot(self.draining, sessions, upstreams)
+    def snapshot(self) -> PoolSnapshot:
+        upstream = UpstreamSnapshot(
+            upstream=0,
+            process=0,
+            pid=0,
+            state="ready",
+            generation=1,
+            argv=(b"c",),
+            cwd="/",
+            sessions=0,
+            in_flight=0,
+            waiting=0,
+            since=0.0,
+            active_at=0.0,
+            era="legacy",
+            idle_timeout=0.0,
+            turns=False,
+            dropped=0,
+            last_error="",
+            sharing=Sharing(),
+            apart="",
+        )
+        return PoolSnapshot(
+            self.draining,
+            [
+                SessionSnapshot(
+                    session=n,
+                    client_name="h",
+                    client_version="1",
+                    cwd="/",
+                    in_flight=0,
+                    waiting=0,
+                    since=0.0,
+                    upstream=self.specs[key],
+                )
+                for n, key in self.sessions.items()
+            ],
+            [msgspec.structs.replace(upstream, upstream=n, process=n) for n in self.running],
+        )
+
+    def quiet(self, session: int) -> bool:
+        return session in self.sessions
 
     def handle(self, event: Event, now: float) -> list[actions.Action]:
         match event:
@@ -92,7 +117,7 @@ class StubCore:
                 self.draining = True
                 self.due = now + 0.2
                 return [actions.GoAway(session) for session in self.sessions]
-            case events.Halt() | events.Permit() | events.Restart():
+            case _:
                 raise NotImplementedError
 
     def opened(self, event: SessionOpened) -> list[actions.Action]:
