@@ -213,6 +213,13 @@ STDERR_TAIL_BYTES = 4 * KIB
 CONTROL_SECONDS = 5.0
 """How long `mux status` waits for a backend's answer."""
 
+TOP_SECONDS = 2.0
+TOP_LEAST_SECONDS = 0.5
+"""How often `mux top` asks, and the most often that it may: an answer costs the backend a look at every process."""
+
+LOG_POLL_SECONDS = 0.25
+"""How often `mux logs --follow` looks for more; nothing portable reports that a file has grown."""
+
 CONFIG_BYTES = 64 * MIB
 CONFIG_DEPTH = 200
 """Largest configuration file of a host that `mux install` edits, bytes, and its deepest nesting, levels.
@@ -242,7 +249,7 @@ DEMO_CALL_SECONDS = 1.0
 # --- backend ------------------------------------------------------------------------------
 
 DRAIN_RETRY_MS = 200
-"""A REFUSE(draining) asks to come back after this, milliseconds: most drains end at once, the attach loop jitters it."""
+"""A REFUSE(draining) asks to come back after this, milliseconds; most drains end at once."""
 
 ACCEPT_PAUSE_SECONDS = 0.1
 """Out of descriptors, the backend accepts nobody for this long instead of spinning on a ready listener."""
