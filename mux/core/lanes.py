@@ -79,6 +79,7 @@ class Lanes:
         self.held: list[Session] = []
         self.stalled: dict[Call, tuple[float, str]] = {}
         self._hold_until = 0.0
+        self._ended_by_probe = False
 
     @property
     def unused(self) -> bool:
@@ -110,9 +111,7 @@ class Lanes:
 
     def pin_legacy(self, session: Session, request: Request, now: float) -> Router:
         """The upstream for this `initialize`: one that was opened by its like, the spare process, or a new one."""
-        for call in [call for call in self.stalled if call.session is session]:
-            del self.stalled[call]
-            self._refuse(call)
+        self._refuse_stalled(session)
         clients.read_legacy(session, request)
         params = b"" if request.params is UNSET else bytes(request.params)
         key = self.key + b"legacy"
@@ -216,6 +215,17 @@ class Lanes:
         self.pool.deserted(router, now)
         self._let_go(now)
 
+    def initialized(self) -> None:
+        """The server took an `initialize`. If a discover has ended it before, that is how it refuses one."""
+        if self._ended_by_probe and self.verdict is Verdict.UNKNOWN:
+            self.verdict = Verdict.LEGACY
+            self._refuse_stalled()
+
+    def _refuse_stalled(self, session: Session | None = None) -> None:
+        for call in [call for call in self.stalled if session is None or call.session is session]:
+            del self.stalled[call]
+            self._refuse(call)
+
     def _refuse(self, call: Call) -> None:
         line, span = self.refusal
         session = call.session
@@ -272,6 +282,7 @@ class Lanes:
     def probe_died(self, router: Router, cause: str, now: float) -> None:
         """The process that was asked is gone. Sessions that spoke as modern already keep it, as their server."""
         self.verdict = Verdict.UNKNOWN
+        self._ended_by_probe = True
         for call in [*router.probes, *router.ids.flying.values()]:
             if not call.cancelled:
                 self.stall(call, cause, now)
@@ -321,6 +332,7 @@ class Lanes:
             self.verdict = Verdict.UNKNOWN
         if not any(other.lanes is self for other in self.pool.routers.values()):
             self.verdict = self._at_first
+            self._ended_by_probe = bool(self.stalled)
 
 
 def _is_modern_refusal(answer: Answer) -> bool:

@@ -70,6 +70,7 @@ def opened(router: Router, answer: Answer, now: float) -> None:
         else:
             welcome(router, call)
     if not answer.failed:
+        router.lanes.initialized()
         ready(router, now)
     elif again:
         refuse_waiting(router, "it was restarted and now refuses `initialize`.", now)
