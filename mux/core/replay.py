@@ -69,7 +69,7 @@ def _serve_again(pool: Pool, session: Session, event: SessionReplay, message: Me
     call = session.calls.get(id_key(message.id)) if isinstance(message, Request) else None
     if call is not None and call.seq == event.seq:
         call.replayed = True
-        if session.router is not None and call.method == LISTEN:
+        if session.router is not None and call.method == LISTEN and call.seq in session.kept:
             listens.resumed(session.router, call, event.blob)
 
 
