@@ -201,8 +201,12 @@ class Parking:
             self._asleep[stdin].wake()
 
     def _arm(self, shortest: float) -> None:
-        if self._timer is None:
-            self._timer = self._loop.call_later(shortest / PARK_SCANS, self._scan)
+        when = self._loop.time() + shortest / PARK_SCANS
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._scan)
 
     def _scan(self) -> None:
         self._timer = None
