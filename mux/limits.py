@@ -213,9 +213,19 @@ STDERR_TAIL_BYTES = 4 * KIB
 CONTROL_SECONDS = 5.0
 """How long `mux status` waits for a backend's answer."""
 
+DOCTOR_LOG_BYTES = MIB
+DOCTOR_ERRORS_SECONDS = 86_400.0
+"""How much of a backend's log `mux doctor` searches for errors, and how old they may be. As much disk must be free."""
+
+SESSION_DESCRIPTORS = 7
+"""Open files that a session takes in its backend with a server of its own: its socket, the server's pipes, pidfd."""
+
 TOP_SECONDS = 2.0
 TOP_LEAST_SECONDS = 0.5
 """How often `mux top` asks, and the most often that it may: an answer costs the backend a look at every process."""
+
+LOG_LINES = 100
+"""How much of the end of a log `mux logs` prints."""
 
 LOG_POLL_SECONDS = 0.25
 """How often `mux logs --follow` looks for more; nothing portable reports that a file has grown."""
