@@ -83,9 +83,9 @@ _REQUEST_FRAME = len('{"jsonrpc":"2.0","id":,"method":"","params":}')
 _BARE_REQUEST_FRAME = len('{"jsonrpc":"2.0","id":,"method":""}')
 
 _ID = rb'("[^"\\]*+"|-?\d++)'
-_id_in_front = re.compile(
-    rb'\{(?:"jsonrpc":"2\.0",|"method":"[^"\\]*+",)*+"id":' + _ID + rb"[,}]",
-)
+_PYTHON_FRONT = b'{"jsonrpc":"2.0","id":'
+_CLAUDE_FRONT = b'{"method":"%b","jsonrpc":"2.0","id":'
+_SCRIPT_ID = b',"jsonrpc":"2.0","id":%b}'
 _valid_id = re.compile(rb'(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?\d++(?:\.\d++)?+(?:[eE][+-]?\d++)?+)\Z', re.DOTALL)
 
 # Answers: Python's layout in front, TypeScript's at the end.
@@ -120,13 +120,17 @@ def read_host(line: bytes) -> Message:
         exact = len(line) == _BARE_REQUEST_FRAME + len(raw) + len(method)
     else:
         exact = len(line) == _REQUEST_FRAME + len(raw) + len(method) + len(memoryview(params))
-    if exact and len(raw) <= ID_BYTES:
-        front = _id_in_front.match(line)
-        if front is not None:
-            return Request(line, raw, front.span(1), method, params)
-        if line.endswith(b',"jsonrpc":"2.0","id":' + raw + b"}") and _valid_id.match(raw):
-            end = len(line) - 1
-            return Request(line, raw, (end - len(raw), end), method, params)
+    if exact and len(raw) <= ID_BYTES and (raw.isdigit() or _valid_id.match(raw)):
+        # Nothing but these members: where one of these stands at an end of the line, the id stands beside it.
+        if line.startswith(_PYTHON_FRONT):
+            start = len(_PYTHON_FRONT)
+        elif line.endswith(_SCRIPT_ID % raw):
+            start = len(line) - 1 - len(raw)
+        elif line.startswith(_CLAUDE_FRONT % method.encode()):
+            start = len(_CLAUDE_FRONT) - 2 + len(method)
+        else:
+            return _read_slowly(line)
+        return Request(line, raw, (start, start + len(raw)), method, params)
     return _read_slowly(line)
 
 
