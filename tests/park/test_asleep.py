@@ -68,7 +68,7 @@ def test_a_killed_host_takes_its_sleeping_session_along(runtime: Runtime) -> Non
     command = runtime.shim(*SCRIPTED, options=SOON)
     code = (
         "import subprocess, sys, time; p = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE); "
-        "print(p.pid, flush=True); p.stdin.write(b'{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\\n'); "
+        'print(p.pid, flush=True); p.stdin.write(b\'{"jsonrpc":"2.0","id":1,"method":"ping"}\\n\'); '
         "p.stdin.flush(); time.sleep(3600)"
     )
     host = subprocess.Popen(
@@ -181,7 +181,7 @@ def test_an_interpreter_or_a_package_that_is_being_replaced_is_waited_for(
     hidden = (tmp_path / part).rename(tmp_path / "hidden")
     requests = [session.begin_call("echo", text=str(number)) for number, session in enumerate(sessions)]
     for session in sessions:
-        eventually("it waits", lambda pid=session.child.pid: psutil.Process(pid).children() or not sleeps(pid))
+        expect_wait(session.child.pid)
     hidden.rename(tmp_path / part)
     for number, (session, request) in enumerate(zip(sessions, requests, strict=True)):
         assert session.text(request) == str(number)
@@ -193,9 +193,7 @@ def test_an_interpreter_or_a_package_that_is_being_replaced_is_waited_for(
 
 def test_a_host_that_ends_while_the_package_is_gone_is_not_waited_for(runtime: Runtime, tmp_path: Path) -> None:
     runtime.ready(options=("--park-after", "0"))
-    session = runtime.session(
-        *installation(tmp_path), *runtime.shim(*SCRIPTED, options=SOON)[1:], mode=DIRECT
-    )
+    session = runtime.session(*installation(tmp_path), *runtime.shim(*SCRIPTED, options=SOON)[1:], mode=DIRECT)
     session.initialize()
     expect_sleep(session)
     shutil.rmtree(tmp_path / "lib")
@@ -277,6 +275,11 @@ def test_a_sleeping_session_shows_what_it_is(runtime: Runtime) -> None:
     assert f"mux-shim (parked) {SCRIPTED[0]}" in command
     shown = runtime.status()["sessions"]
     assert [entry["parked"] for entry in shown if entry["pid"] == session.child.pid] == [True]
+
+
+def expect_wait(pid: int) -> None:
+    """The shell has noticed that its interpreter is gone, or this that its package is."""
+    eventually("it waits", lambda: psutil.Process(pid).children() or not sleeps(pid))
 
 
 def installation(directory: Path) -> list[str]:

@@ -83,12 +83,14 @@ def pushed(session: Session) -> list[Any]:
     return [message["params"]["n"] for message in session.notifications if message["method"] == CHANGED]
 
 
+def expect_pushes(session: Session, number: int) -> None:
+    eventually("all pushes have come", lambda: len(pushed(session)) >= number)
+
+
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("stdio", ["pipe", "socketpair"])
 @pytest.mark.parametrize("name", SHELLS)
-def test_nothing_is_lost_or_reordered_over_many_cycles_under_traffic(
-    runtime: Runtime, name: str, stdio: Stdio
-) -> None:
+def test_nothing_is_lost_or_reordered_over_many_cycles_under_traffic(runtime: Runtime, name: str, stdio: Stdio) -> None:
     runtime.grace = 5.0
     environment = shell(name, runtime.directory)
     talks = [
@@ -106,7 +108,7 @@ def test_nothing_is_lost_or_reordered_over_many_cycles_under_traffic(
             job.result()
     for talk in talks:
         talk.check()
-        eventually("all pushes have come", lambda talk=talk: len(pushed(talk.session)) >= pushes)
+        expect_pushes(talk.session, pushes)
         assert pushed(talk.session) == list(range(pushes))
         assert talk.slept > CYCLES // 2
         assert talk.session.finish() == 0
