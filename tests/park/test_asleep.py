@@ -222,11 +222,11 @@ def test_nothing_of_a_host_stays_open_in_the_backend(runtime: Runtime) -> None:
 
 def test_cycles_leave_no_descriptor_in_a_session(runtime: Runtime) -> None:
     session = sleeper(runtime)
-    asleep = descriptors(session.child.pid)
     for _ in range(5):
         session.call("echo", text="x")
         expect_sleep(session)
-    assert descriptors(session.child.pid) == asleep
+    # 0 to 4, and what dash makes of 0 while it reads 3
+    eventually("there are no more than that", lambda: len(descriptors(session.child.pid)) <= 6)
     mine = psutil.Process(session.child.pid)
     assert mine.num_threads() == 1
 
