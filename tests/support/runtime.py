@@ -31,6 +31,9 @@ MODES = (DIRECT, SHIM)
 GRACE = 0.3
 """Seconds; short, so that a test sees the end, yet longer than a session needs to follow another."""
 
+PARK_AFTER = os.environ.get("MUX_TEST_PARK_AFTER", "")
+"""Seconds; with it every session of every test sleeps whenever it is quiet for so long."""
+
 
 def program(name: str) -> str:
     """One of the package's commands, from the environment that runs the tests."""
@@ -57,6 +60,7 @@ class Runtime:
             MARK: str(directory),
             "HOME": str(self.home),
             "PWD": str(self.project),
+            **({"MUX_PARK_AFTER": PARK_AFTER} if PARK_AFTER else {}),
         }
 
     def shim(self, *command: str, options: Sequence[str] = ()) -> list[str]:
