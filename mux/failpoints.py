@@ -64,7 +64,8 @@ def parse(text: str) -> dict[str, Callable[[], None]]:
         site, _, action = entry.partition("=")
         if site not in SITES:
             raise ValueError(f"{VARIABLE}: there is no place {site!r}")
-        found[site] = _action(site, *action.partition(":")[::2])
+        kind, _, argument = action.partition(":")
+        found[site] = _action(site, kind, argument)
     return found
 
 
@@ -110,6 +111,14 @@ def _consumed(token: str) -> bool:
     return True
 
 
-_ACTIONS = parse(os.environ.get(VARIABLE, ""))
+def _from_environment() -> dict[str, Callable[[], None]]:
+    try:
+        return parse(os.environ.get(VARIABLE, ""))
+    except ValueError as error:
+        os.write(2, f"{error}; all of it is ignored\n".encode(errors="replace"))
+        return {}
+
+
+_ACTIONS = _from_environment()
 ARMED = bool(_ACTIONS)
 """False in every real life."""

@@ -236,6 +236,16 @@ CONFIG_DEPTH = 200
 
 Some hosts keep their history in it: tens of megabytes are seen, more than ten levels are not."""
 
+SUCCESSION_SECONDS = 20.0
+"""How long `mux restart` and `mux stop` wait for a backend's end, and sessions for the one that `mux restart` starts:
+a drain and a stop ladder, and a little more."""
+
+REUNION_SECONDS = 10.0
+"""How long `mux restart` watches the sessions come back."""
+
+PRUNE_AGE_SECONDS = 60.0
+"""`mux prune` leaves alone what has run for less: it may be about to be used."""
+
 CONFIG_BACKUPS = 10
 """Backups kept of each configuration file, the newest."""
 

@@ -195,6 +195,11 @@ class SessionConnection(Connection):
             self._nap = self._parking.nap(self, self._park_after)
 
     @property
+    def alone(self) -> bool:
+        """Whether its server is its own, whatever others ask for."""
+        return not self._event.shared
+
+    @property
     def parked(self) -> bool:
         """Whether its shim sleeps, or did a moment ago."""
         return self._nap is not None and self._nap.asleep

@@ -173,7 +173,9 @@ def _run(
         _raise_descriptor_limit()
         grace = GRACE_SECONDS if options.grace is None else duration(options.grace, "grace")
         core = Pool(grace=grace, entropy=secrets.randbelow)
-        backend = Backend(place, lock, listener, core=core, resolve=resolve, ready=ready)
+        given = [] if options.grace is None else ["--grace", options.grace]
+        given += [word for entry in options.limit for word in ("--limit", entry)]
+        backend = Backend(place, lock, listener, core=core, resolve=resolve, ready=ready, options=given)
         anyio.run(backend.run, backend_options={"use_uvloop": importlib.util.find_spec("uvloop") is not None})
     finally:
         unlink_own(place.socket, own)

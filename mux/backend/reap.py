@@ -12,6 +12,7 @@ import errno
 import os
 import signal
 import sys
+import time
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
@@ -70,6 +71,10 @@ if sys.platform == "linux":
         with open("/proc/sys/kernel/random/boot_id") as file:
             return file.read().strip()
 
+    def age(identity: Identity) -> float:
+        """Seconds since the process was started, if it is still the same."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - identity.started / os.sysconf("SC_CLK_TCK")
+
 else:
 
     def process(pid: int) -> Process | None:
@@ -106,6 +111,10 @@ else:
         import psutil
 
         return str(int(psutil.boot_time()))
+
+    def age(identity: Identity) -> float:
+        """Seconds since the process was started, if it is still the same."""
+        return time.time() - identity.started / 1e6
 
 
 def descendants(root: int, rows: Table) -> set[Identity]:

@@ -52,7 +52,10 @@ class Runtime:
     """Carries out what the core decides. `leave()` is asked at Exit."""
 
     def __init__(self, core: Core, leave: Callable[[], None], session_ids: str) -> None:
-        """session_ids: what tells this backend's session ids from another's."""
+        """session_ids: what tells this backend's session ids from another's.
+
+        `stopped`: why sessions with a server of their own were told STOPPED, by id: theirs has no key to know it by.
+        """
         self.core = core
         self.sessions: dict[int, SessionConnection] = {}
         self.upstreams: Upstreams
@@ -64,6 +67,8 @@ class Runtime:
         self._leave = leave
         self._deserted = anyio.Event()
         self._session_ids = session_ids
+        self._hold_off_ms = 0
+        self.stopped: dict[bytes, str] = {}
         self._apply: dict[type, Callable[[Any], None]] = {
             actions.Deliver: self._deliver,
             actions.Forward: self._forward,
@@ -123,6 +128,10 @@ class Runtime:
         if not self.sessions:
             self._deserted.set()
 
+    def _name(self, session: int) -> bytes:
+        """The id that WELCOME gives to a session."""
+        return f"{self._session_ids}.{session}".encode()
+
     def session_named(self, identity: bytes) -> SessionConnection | None:
         """The session to which WELCOME gave that id."""
         backend, _, number = identity.rpartition(b".")
@@ -141,9 +150,17 @@ class Runtime:
         for connection in list(self.sessions.values()):
             connection.abort()
 
-    def shut_down(self) -> None:
-        """A planned exit: the core drains, and asks for Exit when that is done."""
-        self.dispatch(Shutdown())
+    def shut_down(self, reason: str, hold_off_ms: int) -> None:
+        """A planned exit: the core drains, and asks for Exit when that is done.
+
+        reason: why the sessions shall not bring a successor about, if so. hold_off_ms: how long they only look for one.
+        """
+        self._hold_off_ms = hold_off_ms
+        self.dispatch(Shutdown(reason))
+
+    def permit(self) -> None:
+        """Sessions that were told STOPPED are welcome again."""
+        self.stopped.clear()
 
     def snapshot(self) -> PoolSnapshot:
         """The core's numbers."""
@@ -203,7 +220,7 @@ class Runtime:
         if connection is not None:
             if ARMED:
                 hit("backend.welcome")
-            connection.send(frames.WELCOME, f"{self._session_ids}.{action.session}".encode())
+            connection.send(frames.WELCOME, self._name(action.session))
 
     def _refuse(self, action: actions.Refuse) -> None:
         connection = self.sessions.get(action.session)
@@ -228,12 +245,15 @@ class Runtime:
     def _go_away(self, action: actions.GoAway) -> None:
         connection = self.sessions.get(action.session)
         if connection is not None:
-            connection.go_away(hold_off_ms=0)
+            connection.go_away(self._hold_off_ms)
 
     def _halted(self, action: actions.Halted) -> None:
         connection = self.sessions.get(action.session)
         if connection is not None:
             connection.because(f"stopped: {action.reason}")
+            if connection.alone:
+                self.stopped[self._name(action.session)] = action.reason
+            connection.go_away(0)
             connection.send(frames.STOPPED, action.reason.encode())
             connection.close()
 

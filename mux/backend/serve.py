@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import anyio.abc
 from mux import __version__
 from mux.backend import logs, record
 from mux.backend.control import Arguments, ControlConnection
+from mux.backend.orders import Orders
 from mux.backend.park import Parking
 from mux.backend.runtime import Core, Runtime
 from mux.backend.server import Resolve, Server
@@ -47,8 +48,9 @@ class Backend:
         core: Core,
         resolve: Resolve,
         ready: Callable[[], None],
+        options: Sequence[str] = (),
     ) -> None:
-        """Take what a holder of the lock has. ready: called once sessions are served."""
+        """Take what a holder of the lock has. ready: called once sessions are served. options: for a successor."""
         self._place = place
         self._lock = os.fstat(lock)
         self._socket = inode(place.socket)
@@ -56,6 +58,7 @@ class Backend:
         self._core = core
         self._resolve = resolve
         self._ready = ready
+        self._options = options
         self._started = time.monotonic()
         self._planned = False
         self._serving = True
@@ -106,7 +109,8 @@ class Backend:
         async def answer_explain(arguments: Arguments) -> dict[str, Any]:
             return runtime.explain(arguments)
 
-        commands = {"status": answer_status, "explain": answer_explain}
+        orders = Orders(runtime, self._plan_exit, self._options)
+        commands = {"status": answer_status, "explain": answer_explain, **orders.commands()}
         self._parking = Parking(self._core.quiet)
         self._server = Server(
             self._listener,
@@ -135,10 +139,15 @@ class Backend:
         logs.event("info", "backend.signal", signal=signal.Signals(number).name)
         if self._planned:
             self._abandon()
-            return
-        self._planned = self._server.draining = True
-        self._loop.call_later(_EXIT_SECONDS, self._abandon)
-        self._runtime.shut_down()
+        else:
+            self._plan_exit("", 0)
+
+    def _plan_exit(self, reason: str, hold_off_ms: int) -> None:
+        """Drain and leave. reason: for sessions that shall not bring a successor about."""
+        if not self._planned:
+            self._planned = self._server.draining = True
+            self._loop.call_later(_EXIT_SECONDS, self._abandon)
+            self._runtime.shut_down(reason, hold_off_ms)
 
     def _abandon(self) -> None:
         self._upstreams.kill_all()

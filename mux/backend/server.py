@@ -174,7 +174,11 @@ class Server:
         elif hello.role != frames.ROLE_SESSION:
             _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: unknown role")
             return
-        elif self.draining:
+        elif hello.session in self._runtime.stopped:
+            with sock, contextlib.suppress(OSError):
+                sock.send(frames.frame(frames.STOPPED, self._runtime.stopped[hello.session].encode()))
+            return
+        elif self.draining and not hello.session:
             _refuse(sock, DRAIN_RETRY_MS, frames.REFUSE_DRAINING)
             return
         elif len(self._runtime.sessions) >= limits.SESSIONS:

@@ -8,7 +8,8 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from mux import __version__
 from mux.config import load
@@ -47,42 +48,94 @@ def ask(places: Sequence[Place], command: str, **arguments: object) -> Json | No
 
     Raises MuxError if a backend is there and refuses or does not answer, UnsafePath if what is there is not ours.
     """
-    if sys.platform == "win32":
-        raise MuxError("there is no backend on Windows yet: mux-shim runs each server directly")
+    conversation = converse(places)
+    if conversation is None:
+        return None
+    with conversation:
+        return conversation.ask(command, **arguments)
+
+
+def converse(places: Sequence[Place]) -> Conversation | None:
+    """A connection to the first live backend of `places`, or None if there is none. Raises as `ask` does."""
+    check_platform()
     from mux.rendezvous.attach import connect  # cannot be imported on Windows
 
-    hello = Hello(role=ROLE_CONTROL, version=__version__.encode())
     try:
-        attached = connect(places, hello.encode())
+        return Conversation(connect(places, hello()))
     except NoBackend:
         return None
-    socket = attached.place.socket
-    try:
-        return _result(_answer(attached, json.dumps({"command": command, "arguments": arguments}).encode()), socket)
-    except TimeoutError as error:
-        raise MuxError(f"the backend at {socket} does not answer") from error
-    except OSError as error:
-        raise MuxError(f"the backend at {socket} cannot be asked: {error.strerror or error}") from error
-    finally:
-        attached.sock.close()
 
 
-def _answer(attached: Attached, line: bytes) -> bytes:
-    deadline = time.monotonic() + CONTROL_SECONDS
-    attached.sock.sendall(frame(LINE, line, seq=1))
-    arrived = attached.frames
-    while True:
-        for kind, _, seq, payload in arrived:
-            if kind == OUT and seq == 1:
-                return payload
+def check_platform() -> None:
+    """Raises MuxError where there are no backends."""
+    if sys.platform == "win32":
+        raise MuxError("there is no backend on Windows yet: mux-shim runs each server directly")
+
+
+def hello() -> bytes:
+    """What an operator's command says first."""
+    return Hello(role=ROLE_CONTROL, version=__version__.encode()).encode()
+
+
+class Conversation:
+    """One connection of role `control`; closed at the end of the block."""
+
+    def __init__(self, attached: Attached) -> None:
+        self.socket = attached.place.socket
+        self._attached = attached
+        self._seq = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._attached.sock.close()
+
+    def ask(self, command: str, **arguments: object) -> Json:
+        """The command's result. Raises MuxError."""
+        self._seq += 1
+        line = json.dumps({"command": command, "arguments": arguments}).encode()
+        try:
+            self._attached.sock.sendall(frame(LINE, line, seq=self._seq))
+            return _result(self._answer(), self.socket)
+        except TimeoutError as error:
+            raise MuxError(f"the backend at {self.socket} does not answer") from error
+        except OSError as error:
+            raise MuxError(f"the backend at {self.socket} cannot be asked: {error.strerror or error}") from error
+
+    def _answer(self) -> bytes:
+        deadline = time.monotonic() + CONTROL_SECONDS
+        arrived = self._attached.frames
+        while True:
+            for kind, _, seq, payload in arrived:
+                if kind == OUT and seq == self._seq:
+                    return payload
+            data = self._receive(deadline)
+            if not data:
+                raise MuxError(f"the backend at {self.socket} is just leaving")
+            arrived = self._attached.reader.feed(data)
+
+    def wait_for_end(self, seconds: float) -> bool:
+        """Whether the backend has gone within that time."""
+        deadline = time.monotonic() + seconds
+        try:
+            while self._receive(deadline):
+                pass
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+        return True
+
+    def _receive(self, deadline: float) -> bytes:
+        """Raises TimeoutError."""
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        attached.sock.settimeout(left)
-        data = attached.sock.recv(READ_BYTES)
-        if not data:
-            raise MuxError(f"the backend at {attached.place.socket} is just leaving")
-        arrived = attached.reader.feed(data)
+        self._attached.sock.settimeout(left)
+        return self._attached.sock.recv(READ_BYTES)
 
 
 def _result(payload: bytes, socket: str) -> Json:

@@ -13,10 +13,42 @@ import sys
 from collections.abc import Sequence
 
 from mux import __version__
-from mux.cli import completion, config, demo, doctor, explain, install, logs, status, top, trust, uninstall
+from mux.cli import (
+    completion,
+    config,
+    demo,
+    doctor,
+    explain,
+    install,
+    logs,
+    prune,
+    restart,
+    start,
+    status,
+    stop,
+    top,
+    trust,
+    uninstall,
+)
 from mux.errors import MuxError, UsageError
 
-COMMANDS = (completion, config, demo, doctor, explain, install, logs, status, top, trust, uninstall)
+COMMANDS = (
+    completion,
+    config,
+    demo,
+    doctor,
+    explain,
+    install,
+    logs,
+    prune,
+    restart,
+    start,
+    status,
+    stop,
+    top,
+    trust,
+    uninstall,
+)
 """Each has `add_parser`, which sets `run`, a function from the parsed options to the exit code."""
 
 

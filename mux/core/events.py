@@ -125,7 +125,10 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class Halt(msgspec.Struct, frozen=True):
-    """The operator stops one upstream, or all: their sessions are told, and are not served again until `Permit`."""
+    """The operator stops one upstream, or all, as soon as what is at it is answered.
+
+    Their sessions are told, and are not served again until `Permit`, or until a new one asks for the same server.
+    """
 
     upstream: int | None
     reason: str
@@ -141,8 +144,17 @@ class Restart(msgspec.Struct, frozen=True):
     upstream: int
 
 
+class Release(msgspec.Struct, frozen=True):
+    """The operator ends the grace of every server that nobody uses."""
+
+
 class Shutdown(msgspec.Struct, frozen=True):
-    """A planned exit: no new sessions, answer what is in flight, stop every server."""
+    """A planned exit: no new sessions, answer what is in flight, stop every server.
+
+    reason: for the sessions, if they shall not bring the next backend about.
+    """
+
+    reason: str = ""
 
 
 Event = (
@@ -161,5 +173,6 @@ Event = (
     | Halt
     | Permit
     | Restart
+    | Release
     | Shutdown
 )

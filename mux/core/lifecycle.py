@@ -137,13 +137,30 @@ def idle(router: Router, now: float) -> None:
 
 
 def restart(router: Router, now: float) -> None:
-    """A new generation, planned: what is at the server is answered first, what comes meanwhile waits for the next."""
+    """A new generation, planned: what is at the server is answered first, what comes meanwhile waits for the next.
+
+    A pause after a failure is over then, and earlier failures are forgotten.
+    """
     router.emit(Log("info", "upstream.restart", {"upstream": router.number, "state": router.upstream.state.value}))
+    router.upstream.failures.clear()
+    router.timers.cancel((router.number, "rest"))
+    rested(router, now)
+    _drain(router, now)
+
+
+def halt(router: Router, reason: str, now: float) -> None:
+    """The end, planned: what is at the server is answered first, then its sessions are told the reason."""
+    router.emit(Log("info", "upstream.halt", {"upstream": router.number, "state": router.upstream.state.value}))
+    router.farewell = reason
+    _drain(router, now)
+
+
+def _drain(router: Router, now: float) -> None:
     if router.upstream.state is State.READY:
         router.upstream.enter(State.DRAINING, now)
         router.timers.set((router.number, "drain"), now + limits.DRAIN_SECONDS)
         drained(router, now)
-    else:
+    elif router.upstream.state is not State.DRAINING:
         stop(router, now)
 
 
@@ -164,11 +181,21 @@ def announce(router: Router) -> None:
 
 def stop(router: Router, now: float) -> None:
     """Take the process through the stop ladder; harmless if none runs."""
+    _bid_farewell(router, now)
     if router.upstream.running:
         router.timers.cancel((router.number, "start"))
         router.handshake.ended()
         router.emit(Stop(router.upstream.process))
         router.upstream.enter(State.STOPPING, now)
+
+
+def _bid_farewell(router: Router, now: float) -> None:
+    """A halted server is leaving, or has gone: answer its sessions and turn them out."""
+    if router.farewell:
+        reason, router.farewell = router.farewell, ""
+        give_up(router, reason, now)
+        questions.end(router)
+        router.lanes.pool.turn_out([*router.sessions.values(), *router.guests.values()], reason, now)
 
 
 def overdue(router: Router, now: float) -> None:
@@ -227,6 +254,7 @@ def _gone(router: Router, cause: str, now: float, *, wanted: bool) -> None:
     _orphans(router, cause, now)
     if upstream.state is State.FAILED or (first and not wanted and router.era is not Era.MODERN):
         refuse_waiting(router, cause, now)
+    _bid_farewell(router, now)
     _need_if_wanted(router, now)
 
 

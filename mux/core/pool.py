@@ -58,6 +58,7 @@ class Pool:
         self._left = False
         self._unused = False
         self._halted: dict[bytes, str] = {}
+        self._farewell = ""
         self._handlers: dict[type, Callable[..., None]] = {
             events.SessionLine: self._session_line,
             events.ProcessLine: self._process_line,
@@ -74,6 +75,7 @@ class Pool:
             events.Halt: self._halt,
             events.Permit: self._permit,
             events.Restart: self._restart,
+            events.Release: self._release,
             events.Shutdown: self._shutdown,
         }
 
@@ -82,7 +84,9 @@ class Pool:
         self.timers.set("exit", now + self.grace)
 
     def handle(self, event: Event, now: float) -> list[Action]:
-        """What `event` at `now` (monotonic seconds) leads to."""
+        """What `event` at `now` (monotonic seconds) leads to. After a planned Exit nothing but a refusal: no restarts."""
+        if self._left and type(event) is not events.SessionOpened:
+            return []
         self._handlers[type(event)](event, now)
         if self.draining:
             self._drained(now)
@@ -92,7 +96,7 @@ class Pool:
 
     def deadline(self) -> float | None:
         """When a Tick is due, or None."""
-        return self.timers.deadline()
+        return None if self._left else self.timers.deadline()
 
     def snapshot(self) -> PoolSnapshot:
         """What `mux status` shows."""
@@ -109,6 +113,9 @@ class Pool:
     # --- sessions ---------------------------------------------------------------------------
 
     def _session_opened(self, event: events.SessionOpened, now: float) -> None:
+        if self.draining and event.resumed and self._farewell:
+            self.emit(Halted(event.session, self._farewell))
+            return
         if self.draining:
             self.emit(Refuse(event.session, "draining", limits.DRAIN_RETRY_MS))
             return
@@ -372,13 +379,17 @@ class Pool:
             self.timers.set("exit", now + max(self.grace, limits.EXIT_AGAIN_SECONDS))
 
     def _halt(self, event: events.Halt, now: float) -> None:
-        """Stop for good: told to live sessions, forgotten when a new one asks for the same server."""
         for router in list(self.routers.values()):
             if event.upstream in (None, router.number):
                 self._halted[router.lanes.key] = event.reason
-                for session in (*router.sessions.values(), *router.guests.values()):
-                    self.emit(Halted(session.id, event.reason))
-                lifecycle.stop(router, now)
+                lifecycle.halt(router, event.reason, now)
+
+    def turn_out(self, sessions: list[Session], reason: str, now: float) -> None:
+        """The sessions are told that their server was stopped for good, and are gone."""
+        for session in sessions:
+            self.emit(Halted(session.id, reason))
+        for session in sessions:
+            self._session_closed(events.SessionClosed(session.id), now)
 
     def _permit(self, _event: events.Permit, _now: float) -> None:
         self._halted.clear()
@@ -388,10 +399,18 @@ class Pool:
             if router.number == event.upstream:
                 lifecycle.restart(router, now)
 
-    def _shutdown(self, _event: events.Shutdown, now: float) -> None:
+    def _release(self, _event: events.Release, now: float) -> None:
+        for router in list(self.routers.values()):
+            if ("grace", router.number) in self.timers and router.kept_until <= now:
+                self.timers.cancel(("grace", router.number))
+                lifecycle.stop(router, now)
+                self._retire(router, now)
+
+    def _shutdown(self, event: events.Shutdown, now: float) -> None:
         if self.draining:
             return
         self.draining = True
+        self._farewell = event.reason
         self._drain_until = now + limits.DRAIN_SECONDS
         self.timers.set("drain", self._drain_until)
         for session in self.sessions:
@@ -406,5 +425,5 @@ class Pool:
         for router in self.routers.values():
             lifecycle.give_up(router, "the multiplexer is being stopped.", now)
         for session in self.sessions:
-            self.emit(Drop(session, "planned exit"))
+            self.emit(Halted(session, self._farewell) if self._farewell else Drop(session, "planned exit"))
         self.emit(Exit())

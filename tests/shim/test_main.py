@@ -111,7 +111,7 @@ def test_where_the_mux_can_not_serve_the_server_takes_the_process_over_with_the_
     bench: Bench,
 ) -> None:
     bench.directory.chmod(0o755)
-    environment = {"MUX_GRACE": "5", "MUX_INSIDE": "above", "MUX_FAILPOINTS": "x"}
+    environment = {"MUX_GRACE": "5", "MUX_INSIDE": "above", "MUX_FAILPOINTS": "exit.closed=delay:0"}
     shim = bench.shim("sh", "-c", STATE, environment=environment, cwd="/usr", umask=0o31)
     assert shim.stdin is not None
     shim.stdin.write(b"not a byte of this was read before\n")

@@ -78,7 +78,7 @@ def test_hello_says_what_a_direct_child_would_have_seen(bench: Bench) -> None:
     environment = dict(entry.split(b"=", 1) for entry in hello.environment)
     assert (hello.role, hello.session, hello.cwd, hello.umask) == (b"session", b"", b"/usr", 0o31)
     assert hello.argv == (b"server", b"--option", "ä".encode())
-    assert set(hello.options) == {b"grace=900", b"scope=user", b"no-share=1", b"idle-timeout=90"}
+    assert set(hello.options) == {b"grace=900", b"scope=user", b"no-share=1", b"idle-timeout=90", b"park-after=10.0"}
     assert environment[b"ODD"] == b"x=y"
     assert [name for name in environment if name.startswith(b"MUX_")] == [b"MUX_INSIDE"]
     assert b"RLIMIT_CORE=0:0" in hello.limits

@@ -1,0 +1,89 @@
+"""What an operator orders over a control connection: restart, stop, start, release. mux/wire/PROTOCOL, 5."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from mux import __version__
+from mux.backend.control import Arguments
+from mux.backend.runtime import Runtime
+from mux.core.events import Halt, Permit, Release, Restart
+from mux.errors import UsageError
+
+STOPPED = "it was stopped with `mux stop`; `mux start` or a new session brings it back"
+"""What the sessions of what is stopped are told, and tell their hosts."""
+
+Leave = Callable[[str, int], None]
+
+
+class _Order(msgspec.Struct):
+    """upstream: a server's number, None for all and the backend. hold_off: seconds for a successor to be started in."""
+
+    upstream: int | None = None
+    hold_off: float = 0.0
+
+
+class Orders:
+    """leave(reason, hold-off in ms) begins a planned exit. options: those that a successor should be started with."""
+
+    def __init__(self, runtime: Runtime, leave: Leave, options: Sequence[str]) -> None:
+        self._runtime = runtime
+        self._leave = leave
+        self._options = list(options)
+
+    def commands(self) -> Mapping[str, Callable[[Arguments], Awaitable[Any]]]:
+        """By name; each answers with what it concerns, as it was when the order came."""
+        return {"restart": self._restart, "stop": self._stop, "start": self._start, "release": self._release}
+
+    async def _restart(self, arguments: Arguments) -> dict[str, Any]:
+        order = msgspec.convert(arguments, _Order)
+        answer = self._concerned(order.upstream)
+        if order.upstream is None:
+            self._soon(self._leave, "", round(order.hold_off * 1000))
+        else:
+            self._soon(self._runtime.dispatch, Restart(order.upstream))
+        return answer
+
+    async def _stop(self, arguments: Arguments) -> dict[str, Any]:
+        order = msgspec.convert(arguments, _Order)
+        answer = self._concerned(order.upstream)
+        if order.upstream is None:
+            self._soon(self._leave, STOPPED, 0)
+        else:
+            self._soon(self._runtime.dispatch, Halt(order.upstream, STOPPED))
+        return answer
+
+    async def _start(self, _: Arguments) -> dict[str, Any]:
+        self._runtime.permit()
+        self._runtime.dispatch(Permit())
+        return self._concerned(None)
+
+    async def _release(self, _: Arguments) -> dict[str, Any]:
+        unused = [upstream.upstream for upstream in self._runtime.snapshot().upstreams if not upstream.sessions]
+        self._soon(self._runtime.dispatch, Release())
+        return {"servers": len(unused)}
+
+    def _concerned(self, upstream: int | None) -> dict[str, Any]:
+        """Raises UsageError for a server that is not there."""
+        state = self._runtime.snapshot()
+        found = [entry for entry in state.upstreams if upstream in (None, entry.upstream)]
+        if upstream is not None and not found:
+            raise UsageError(f"there is no server {upstream}; `mux status` has the numbers")
+        sessions = [entry for entry in state.sessions if upstream in (None, entry.upstream)]
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "options": self._options,
+            "servers": len([entry for entry in found if entry.pid]),
+            "sessions": len(sessions),
+        }
+
+    @staticmethod
+    def _soon(act: Callable[..., None], *arguments: Any) -> None:
+        """Once the answer is on its way."""
+        asyncio.get_running_loop().call_soon(act, *arguments)

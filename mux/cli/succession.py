@@ -1,0 +1,52 @@
+"""One backend after another: what `mux start`, `stop` and `restart` have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mux.cli import control
+from mux.cli.control import Conversation, Json
+from mux.config import load
+from mux.errors import MuxError
+from mux.limits import SUCCESSION_SECONDS
+from mux.rendezvous.paths import places
+
+if TYPE_CHECKING:
+    from mux.rendezvous.paths import Place
+
+
+def join_or_start(socket: str | None, options: Sequence[str]) -> tuple[Conversation, bool]:
+    """The backend of `socket`, and whether it was started now, with `options`, in this interpreter.
+
+    Raises RendezvousError if none can be started.
+    """
+    control.check_platform()
+    from mux.rendezvous import spawn  # cannot be imported on Windows
+    from mux.rendezvous.attach import attach
+
+    started = False
+
+    def start(place: Place, lock: int, listener: int) -> int:
+        nonlocal started
+        started = True
+        return spawn.start(place, lock, listener, options=options)
+
+    return Conversation(attach(places(socket), control.hello(), start=start)), started
+
+
+def configured_options() -> list[str]:
+    """The options of a backend that a session from here would start."""
+    try:
+        cwd = os.getcwd()
+    except OSError:
+        cwd = None
+    return list(load(os.environ, cwd, {}).backend())
+
+
+def await_end(conversation: Conversation, answer: Json) -> None:
+    """Until the backend that gave `answer` has gone. Raises MuxError if it does not go."""
+    if not conversation.wait_for_end(SUCCESSION_SECONDS):
+        who = f"the backend at {conversation.socket} (pid {answer['pid']})"
+        raise MuxError(f"{who} is still there after {SUCCESSION_SECONDS:.0f} s")
