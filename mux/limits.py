@@ -56,7 +56,13 @@ HOST_SLOW_SECONDS = 60.0
 """A host that leaves this much unread for this long is closed."""
 
 TOMBSTONE_SECONDS = 60.0
-"""How long a finished progress token and a cancelled request are remembered."""
+"""How long a finished progress token is remembered."""
+
+CANCELLED_SECONDS = 10.0
+"""How long a cancelled request without an answer may still be what the server works at, asks for and logs about.
+
+Those that heed a cancel stop at once, and Python's never answer it. Below TURN_SECONDS, so that a turn is worth waiting.
+"""
 
 TOMBSTONES = 65_536
 """How many of each are remembered of one server, the newest: some 20 MB, where a fast client would leave millions."""
@@ -230,12 +236,6 @@ LOG_LINES = 100
 LOG_POLL_SECONDS = 0.25
 """How often `mux logs --follow` looks for more; nothing portable reports that a file has grown."""
 
-CONFIG_BYTES = 64 * MIB
-CONFIG_DEPTH = 200
-"""Largest configuration file of a host that `mux install` edits, bytes, and its deepest nesting, levels.
-
-Some hosts keep their history in it: tens of megabytes are seen, more than ten levels are not."""
-
 SUCCESSION_SECONDS = 20.0
 """How long `mux restart` and `mux stop` wait for a backend's end, and sessions for the one that `mux restart` starts:
 a drain and a stop ladder, and a little more."""
@@ -245,6 +245,12 @@ REUNION_SECONDS = 10.0
 
 PRUNE_AGE_SECONDS = 60.0
 """`mux prune` leaves alone what has run for less: it may be about to be used."""
+
+CONFIG_BYTES = 64 * MIB
+CONFIG_DEPTH = 200
+"""Largest configuration file of a host that `mux install` edits, bytes, and its deepest nesting, levels.
+
+Some hosts keep their history in it: tens of megabytes are seen, more than ten levels are not."""
 
 CONFIG_BACKUPS = 10
 """Backups kept of each configuration file, the newest."""

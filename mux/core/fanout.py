@@ -62,7 +62,7 @@ def _unknown(router: Router, message: Notification, now: float) -> None:
         call = router.ids.flying.get(message.line[slice(*request)].strip(b'"'))
         sessions = (call.session,) if call is not None and not call.cancelled else ()
         _to(router, sessions, splice(message.line, (request, call.id))[:-1] if call else b"")
-    elif not router.ids.flying:
+    elif not router.ids.at_work(now):
         _to(router, router.sessions.values(), message.line)
     else:
         router.dropped += 1
@@ -89,16 +89,16 @@ def _progress(router: Router, message: Notification, now: float) -> None:
         _to_owner(router, message, span, now)
 
 
-def _log_message(router: Router, message: Notification, _now: float) -> None:
+def _log_message(router: Router, message: Notification, now: float) -> None:
     """Legacy: one session at work: to it; none: to all; several: to nobody. Modern: to the one request that asked."""
     rank = levels.rank_of_log(message)
-    flying = router.ids.flying.values()
+    flying = router.ids.at_work(now)
     if router.era is Era.MODERN:
         wanted = [call for call in flying if call.level is not None and (rank is None or call.level <= rank)]
         meant = {call.session.id: call.session for call in wanted}
     else:
         meant = {call.session.id: call.session for call in flying} or dict(router.sessions)
-        if len(meant) > 1 and router.ids.flying:
+        if len(meant) > 1 and flying:
             meant = {}
     alive = [s for s in meant.values() if s.alive and router.levels.passes(s, rank)]
     if router.era is Era.MODERN and len(meant) > 1:

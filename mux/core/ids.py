@@ -6,14 +6,17 @@ or fractional ones, Python servers confuse "7" and 7. The same integer is the pr
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
 from mux.core.envelope import Malformed, find_token, splice
 from mux.core.methods import REPEATABLE
-from mux.limits import ID_BYTES, TOMBSTONE_SECONDS, TOMBSTONES
+from mux.limits import CANCELLED_SECONDS, ID_BYTES, TOMBSTONE_SECONDS, TOMBSTONES
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from mux.core.envelope import Request
     from mux.core.scan import Span
     from mux.core.session import Call, Session
@@ -98,7 +101,17 @@ class Ids:
         call.cancelled = True
         call.request = None
         self._expire(now)
-        self._cancelled.append((now + TOMBSTONE_SECONDS, call.uid))
+        self._cancelled.append((now + CANCELLED_SECONDS, call.uid))
+
+    def at_work(self, now: float) -> Collection[Call]:
+        """What the server may be busy with: a cancelled request too, for a while."""
+        self._expire(now)
+        return self.flying.values()
+
+    @property
+    def expiry(self) -> float:
+        """When the oldest tombstone goes; never, if there is none."""
+        return self._cancelled[0][0] if self._cancelled else math.inf
 
     def progress(self, uid: bytes, now: float) -> tuple[Session, bytes] | None:
         """Whose progress token `uid` is, and how that session wrote it."""

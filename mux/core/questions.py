@@ -140,7 +140,7 @@ def request(router: Router, message: Request, now: float) -> None:
         else:
             _ask(router, host, message, edits)
         return
-    able, refusal = _candidates(router, message)
+    able, refusal = _candidates(router, message, now)
     if len(able) == 1 and able[0].alive:
         _ask(router, able[0], message, [])
     elif message.method == ROOTS:
@@ -162,15 +162,15 @@ _SEVERAL = (
 )
 
 
-def _candidates(router: Router, message: Request) -> tuple[list[Session], str]:
+def _candidates(router: Router, message: Request, now: float) -> tuple[list[Session], str]:
     """The sessions that a question can concern, and what to say if that is not exactly one.
 
-    Cancelled requests count, those of sessions that are gone too: the server may still be at work for them.
+    Cancelled requests count for a while, those of sessions that are gone too: the server may still be at work for them.
     """
     known, owner = tasks.related(router, message)
     if known:
         return [owner] if owner else [], _GONE
-    at_work = {call.session.id: call.session for call in router.ids.flying.values() if call.method in MAY_ASK}
+    at_work = {call.session.id: call.session for call in router.ids.at_work(now) if call.method in MAY_ASK}
     capability = CAPABILITY_OF_QUESTION.get(message.method)
     able = [s for s in at_work.values() if capability is None or capability in s.capabilities]
     return able, _SEVERAL if able else _UNABLE if at_work else _IDLE

@@ -208,7 +208,7 @@ class Router:
             self.send(call, now)
         elif state is State.FAILED:
             self.fail(call, faults.unavailable(call.id, self.spec.argv, self.upstream.last_error), now)
-        elif self.turns.needed and not self.turns.admits(call, self._ahead(), ready=state is State.READY):
+        elif self.turns.needed and not self.turns.admits(call, self._ahead(now), ready=state is State.READY):
             self.turns.wait(call, now + limits.TURN_SECONDS)
             self.pump(now)
         elif state is State.READY and self.quota.admits(call.session):
@@ -225,7 +225,7 @@ class Router:
     def send(self, call: Call, now: float, *, counted: bool = True) -> None:
         """Send up a request, whoever else waits. counted: it takes a place among those in flight."""
         try:
-            if self.era is Era.MODERN:
+            if self.era is Era.MODERN and call.method != LISTEN:  # what a listen is told names the listen
                 call.level = _log_level(call.request)
             line = self.ids.send(call)
         except Malformed as error:
@@ -244,9 +244,9 @@ class Router:
             self.probes.append(call)
             self.need(now)
 
-    def _ahead(self) -> Iterator[Call]:
+    def _ahead(self, now: float) -> Iterator[Call]:
         """What is at the server, or will be before anything that comes now."""
-        yield from self.ids.flying.values()
+        yield from self.ids.at_work(now)
         for session in self.quota.ring:
             yield from session.waiting
 
@@ -260,9 +260,9 @@ class Router:
                 self.need(now)
             return
         if self.turns.waiting:
-            for call in self.turns.due(now, self._ahead()):
+            for call in self.turns.due(now, self._ahead(now)):
                 self.quota.wait(call)
-            self.turns.arm(self.timers, (self.number, "turn"))
+            self.turns.arm(self.timers, (self.number, "turn"), self.ids.expiry)
         while (turn := self.quota.next()) is not None:
             self.send(turn, now)
 

@@ -64,10 +64,10 @@ class Turns:
             ahead.append(call)
         return ready
 
-    def arm(self, timers: Timers, name: Hashable) -> None:
-        """Let `name` fall due when the first in line need not wait any longer."""
+    def arm(self, timers: Timers, name: Hashable, expiry: float) -> None:
+        """Let `name` fall due when the first in line need not wait any longer; expiry: of what may stand before it."""
         if self.waiting:
-            timers.set(name, self.waiting[0][0])
+            timers.set(name, min(self.waiting[0][0], expiry))
         else:
             timers.cancel(name)
 

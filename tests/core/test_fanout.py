@@ -19,6 +19,7 @@ from tests.core.playbook import (
     discovered,
     host,
     initialize,
+    keep,
     launch,
     legacy,
     modern,
@@ -139,6 +140,21 @@ class TestModernLogMessages:
         play = self.working((A, ""), (B, "loud"))
         play(server(LOG))
         discovered(A)(server(LOG))
+
+    def test_a_listen_is_no_request_that_a_log_message_may_belong_to(self) -> None:
+        """What a listen is told names it."""
+        play = discovered(A, B)
+        meta = f',"{LOG_LEVEL}":"debug"'
+        for number, session in enumerate((A, B), 3):
+            listen = modern(number, "subscriptions/listen", meta=meta)
+            play(
+                host(session, 3, listen),
+                keep(session, 3),
+                up(modern(U + number, "subscriptions/listen", meta=meta)),
+            )
+        play(server(LOG))
+        play(host(B, 4, modern(4, "tools/call", meta=meta)), up(modern(U + 5, "tools/call", meta=meta)))
+        play(server(LOG), to(B, 0, LOG))
 
     def test_a_level_asked_for_twice_is_refused(self) -> None:
         play = discovered(A)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mux.core import ids as module
 from mux.core.envelope import Malformed
 from mux.core.ids import Ids
-from mux.limits import ID_BYTES, TOMBSTONE_SECONDS
+from mux.limits import CANCELLED_SECONDS, ID_BYTES, TOMBSTONE_SECONDS
 from tests.core.sessions import call, session
 
 WITH_TOKEN = b'{"_meta":{"progressToken":"t"}}'
@@ -138,9 +138,11 @@ def test_a_cancelled_request_that_is_never_answered_expires_with_any_later_answe
     lost = call(owner)
     ids.send(lost)
     ids.cancelled(lost, 0.0)
-    ids.settle(b"unknown", TOMBSTONE_SECONDS - 0.1)
+    ids.settle(b"unknown", CANCELLED_SECONDS - 0.1)
     assert lost.uid in ids.flying
-    ids.settle(b"unknown", TOMBSTONE_SECONDS)
+    assert ids.expiry == CANCELLED_SECONDS
+    assert list(ids.at_work(CANCELLED_SECONDS - 0.1)) == [lost]
+    ids.settle(b"unknown", CANCELLED_SECONDS)
     assert not ids.flying
 
 

@@ -153,6 +153,17 @@ def test_the_turn_passes_on_when_the_session_at_work_cancels_and_is_answered() -
     play(server(result(U + 3)), up(call(U + 4)))
 
 
+def test_a_cancelled_call_that_is_never_answered_has_the_turn_only_for_a_while() -> None:
+    """Then the next one's questions are surely its own."""
+    play = free()
+    play(host(A, 4, call(2)), up(call(U + 3)))
+    play(host(B, 4, call(2)))
+    play(host(A, 5, cancel(2)), up(cancel(U + 3)), ack(A, 4), ack(A, 5))
+    play.wait(limits.CANCELLED_SECONDS - 1)
+    play.wait(1, up(call(U + 4)))
+    play(server(QUESTION), to(B, 0, ask(Q, "sampling/createMessage", "{}")))
+
+
 def test_calls_that_wait_for_the_next_generation_take_turns_there() -> None:
     play = free()
     play(host(A, 4, ask(2, "resources/read")), up(ask(U + 3, "resources/read")))
