@@ -73,6 +73,12 @@ def open_log(path: Path | None) -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
 
 
+def silence() -> None:
+    """For a command that uses a part of the backend: what that part would log goes nowhere."""
+    _LOGGER.addHandler(logging.NullHandler())
+    _LOGGER.propagate = False
+
+
 def written_to() -> str | None:
     """The file that the log goes to; None on a terminal."""
     return next((h.baseFilename for h in logging.root.handlers if isinstance(h, logging.FileHandler)), None)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mux import __version__
-from mux.backend import reap, record
+from mux.backend import logs, reap, record
 from mux.backend.state import State
 from mux.cli import backends, screen, text
 from mux.cli.doctor import ERROR, OK, WARNING, Finding
@@ -147,15 +147,8 @@ def _absent(place: Place) -> Iterator[Finding]:
         yield Finding(ERROR, "backend", f"the last start failed {when} ago: {failed.reason}", advice)
     if os.path.exists(place.socket):
         yield Finding(WARNING, "leftover", f"{place.socket}: its backend was killed", "the next start replaces it")
-    known = record.read(Path(place.record))
-    if known is None and os.path.exists(place.record):
+    if os.path.exists(place.record) and _recorded(place) is None:
         yield Finding(WARNING, "leftover", f"{place.record} is damaged, and ignored", "the next start replaces it")
-    elif known is not None and known.boot == reap.boot():
-        left = reap.living(process for entry in known.upstreams for process in (entry.leader, *entry.tree))
-        if left:
-            pids = ", ".join(str(process.pid) for process in sorted(left))
-            fact = f"servers of a killed backend still run: {pids}"
-            yield Finding(WARNING, "leftover", fact, "`mux prune` ends them, and so does the next start")
 
 
 def _held(place: Place) -> bool:
@@ -171,8 +164,13 @@ def _held(place: Place) -> bool:
 
 
 def _holder(place: Place) -> str:
-    known = record.read(Path(place.record))
+    known = _recorded(place)
     return f"process {known.process.pid}" if known and reap.living((known.process,)) else "a process"
+
+
+def _recorded(place: Place) -> record.Record | None:
+    logs.silence()
+    return record.read(Path(place.record))
 
 
 def _log(place: Place) -> Iterator[Finding]:

@@ -59,6 +59,8 @@ class View:
             parts: list[str] = []
             at = 0
             for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+                if self.width is not None and at >= self.width:
+                    break
                 word = cell.text.rjust(width) if column in right else cell.text.ljust(width)
                 if column == len(widths) - 1:
                     word = word.rstrip()
