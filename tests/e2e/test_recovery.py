@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -109,8 +110,10 @@ def test_a_call_that_runs_when_the_backend_dies_is_answered_outcome_unknown_and_
 def test_the_servers_of_a_killed_backend_die_with_it(runtime: Runtime) -> None:
     session = runtime.ready(*SCRIPTED, "--ignore-eof", "--ignore-sigterm")
     pid = session.pid()
+    session.child.send_signal(signal.SIGSTOP)  # or it would start a backend that ends what the last one left
     runtime.backend().kill()
     eventually("the server is dead", lambda: not running(pid))
+    session.child.send_signal(signal.SIGCONT)
     session.request(SAFE)
 
 

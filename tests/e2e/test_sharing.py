@@ -22,10 +22,13 @@ def test_initialize_and_initialized_go_up_once(runtime: Runtime) -> None:
     assert (seen["initialize"], seen["notifications/initialized"]) == (1, 1)
 
 
-def test_sessions_of_two_directories_do_not_share(runtime: Runtime) -> None:
+@pytest.mark.parametrize("names", ["its own", "another", "none"])
+def test_sessions_of_two_directories_do_not_share_whatever_pwd_says(runtime: Runtime, names: str) -> None:
     other = runtime.directory / "other"
     other.mkdir()
-    first, second = runtime.ready(), runtime.ready(cwd=other, environment={"PWD": str(other)})
+    pwd = {"its own": str(other), "another": str(runtime.project), "none": None}[names]
+    first = runtime.ready(environment={"PWD": None} if names == "none" else {})
+    second = runtime.ready(cwd=other, environment={"PWD": pwd})
     assert first.pid() != second.pid()
     assert second.call("cwd") == str(other)
 

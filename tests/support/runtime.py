@@ -73,15 +73,19 @@ class Runtime:
         mode: str = SHIM,
         options: Sequence[str] = (),
         cwd: Path | None = None,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str | None] | None = None,
         stdio: Stdio = "pipe",
         read: bool = True,
     ) -> Session:
-        """Start a session of `command`, by default of the scripted server. It is closed with the runtime."""
+        """Start a session of `command`, by default of the scripted server. It is closed with the runtime.
+
+        environment: beside the runtime's own; None takes a name away.
+        """
         command = command or tuple(SCRIPTED)
+        wanted: dict[str, str | None] = {**self.environment, **(environment or {})}
         session = Session(
             self.shim(*command, options=options) if mode == SHIM else command,
-            environment={**self.environment, **(environment or {})},
+            environment={name: value for name, value in wanted.items() if value is not None},
             cwd=cwd or self.project,
             stdio=stdio,
             read=read,
