@@ -28,7 +28,7 @@ def test_the_backend_is_no_descendant_and_in_no_group_or_session_of_the_shim(run
 
 
 def test_backend_and_server_hold_no_descriptor_of_the_shims(runtime: Runtime) -> None:
-    shim = runtime.ready(stdio="socketpair").child.pid
+    shim = runtime.ready(stdio="socketpair", options=("--park-after", "0")).child.pid  # asleep, its stdin is lent
     theirs = {target for target in open_files(shim) if not target.startswith("/dev")}
     for process in (runtime.backend(), runtime.servers("scripted.py")[0]):
         assert not theirs & open_files(process.pid)
