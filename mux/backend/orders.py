@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from mux import __version__
+from mux.backend import logs
 from mux.backend.control import Arguments
 from mux.backend.runtime import Runtime
 from mux.core.events import Halt, Permit, Release, Restart
@@ -43,6 +44,7 @@ class Orders:
     async def _restart(self, arguments: Arguments) -> dict[str, Any]:
         order = msgspec.convert(arguments, _Order)
         answer = self._concerned(order.upstream)
+        logs.event("info", "order.restart", upstream=order.upstream)
         if order.upstream is None:
             self._soon(self._leave, "", round(order.hold_off * 1000))
         else:
@@ -52,6 +54,7 @@ class Orders:
     async def _stop(self, arguments: Arguments) -> dict[str, Any]:
         order = msgspec.convert(arguments, _Order)
         answer = self._concerned(order.upstream)
+        logs.event("info", "order.stop", upstream=order.upstream)
         if order.upstream is None:
             self._soon(self._leave, STOPPED, 0)
         else:
@@ -59,12 +62,14 @@ class Orders:
         return answer
 
     async def _start(self, _: Arguments) -> dict[str, Any]:
+        logs.event("info", "order.start")
         self._runtime.permit()
         self._runtime.dispatch(Permit())
         return self._concerned(None)
 
     async def _release(self, _: Arguments) -> dict[str, Any]:
         unused = [upstream.upstream for upstream in self._runtime.snapshot().upstreams if not upstream.sessions]
+        logs.event("info", "order.release", servers=len(unused))
         self._soon(self._runtime.dispatch, Release())
         return {"servers": len(unused)}
 

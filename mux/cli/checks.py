@@ -84,10 +84,11 @@ def directories(candidates: Sequence[Place]) -> Iterator[Finding]:
                 yield Finding(OK, "directory", path)
 
 
-def backend(place: Place, *, ours: bool) -> Iterator[Finding]:
+def backend(place: Place, named: set[int], *, ours: bool) -> Iterator[Finding]:
     """The backend of one socket, if it lives, or what a dead one has left. Without either: nothing.
 
-    ours: sessions from here use that socket; others may belong to a container, say, and refuse us rightly.
+    ours: sessions from here use that socket; others may belong to a container, say, and refuse us rightly. named: gets
+    the processes that a finding names.
     """
     if _usable(place):
         try:
@@ -96,7 +97,7 @@ def backend(place: Place, *, ours: bool) -> Iterator[Finding]:
                 yield _version(place, answer[1])
                 yield from _servers(answer[1])
             else:
-                yield from _absent(place)
+                yield from _absent(place, named)
         except MuxError as error:
             if ours:
                 advice = f"`mux logs --socket {place.socket}` says what it does; `mux stop` ends it"
@@ -132,7 +133,7 @@ def _servers(state: State) -> Iterator[Finding]:
             yield Finding(level, "server", fact, advice)
 
 
-def _absent(place: Place) -> Iterator[Finding]:
+def _absent(place: Place, named: set[int]) -> Iterator[Finding]:
     """Nobody listens at `place`: what is in the way of a start, or left over. Raises RendezvousError."""
     from mux.rendezvous import failure
 
@@ -147,8 +148,15 @@ def _absent(place: Place) -> Iterator[Finding]:
         yield Finding(ERROR, "backend", f"the last start failed {when} ago: {failed.reason}", advice)
     if os.path.exists(place.socket):
         yield Finding(WARNING, "leftover", f"{place.socket}: its backend was killed", "the next start replaces it")
-    if os.path.exists(place.record) and _recorded(place) is None:
+    known = _recorded(place)
+    if known is None and os.path.exists(place.record):
         yield Finding(WARNING, "leftover", f"{place.record} is damaged, and ignored", "the next start replaces it")
+    left = sorted(process.pid for process in record.leftovers(known)) if known else []
+    if left:
+        named.update(left)
+        fact = f"a killed backend at {place.socket} has left {', '.join(map(str, left))} running"
+        advice = f"`mux prune --socket {place.socket} --yes` ends that, and so does the next start"
+        yield Finding(WARNING, "leftover", fact, advice)
 
 
 def _held(place: Place) -> bool:
@@ -294,15 +302,17 @@ def _proc() -> Iterator[Finding]:
         yield Finding(OK, "/proc", "readable")
 
 
-def strays() -> Iterator[Finding]:
-    """Processes that carry the mark of a server, and have no backend above them."""
+def strays(named: set[int]) -> Iterator[Finding]:
+    """Processes that carry the mark of a server, and have no backend above them; without those that are named."""
     rows = reap.table()
     for mark, processes in sorted(reap.marked(rows, 0).items()):
-        left = sorted(process.pid for process in processes if not _below_a_backend(process.pid, rows))
-        if left and len(left) == len(processes):
-            pids = ", ".join(map(str, left))
-            fact = f"{text.plural(len(left), 'process', 'processes')} without a backend: {pids} (mark {mark})"
-            yield Finding(WARNING, "leftover", fact, "`mux prune` ends what a killed backend has left")
+        left = sorted(process.pid for process in processes)
+        if named.isdisjoint(left) and not any(_below_a_backend(pid, rows) for pid in left):
+            fact = (
+                f"no backend is known of {', '.join(map(str, left))}, which a server of one has started (mark {mark})"
+            )
+            advice = "if its socket was not in the runtime directory: `mux prune --socket PATH`; else end it by hand"
+            yield Finding(WARNING, "leftover", fact, advice)
 
 
 def _below_a_backend(pid: int, rows: reap.Table) -> bool:

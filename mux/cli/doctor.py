@@ -72,15 +72,16 @@ def _findings(socket: str | None) -> Iterator[Finding]:
         yield Finding(ERROR, "socket", str(error), "in this place every server runs directly, not shared")
         candidates = []
     yield from checks.directories(candidates)
-    found = [finding for place in candidates for finding in checks.backend(place, ours=True)]
+    named: set[int] = set()
+    found = [finding for place in candidates for finding in checks.backend(place, named, ours=True)]
     if candidates and not any(finding.subject == "backend" for finding in found):
         yield Finding(OK, "backend", f"none runs at {candidates[0].socket}; the first session starts one")
     yield from found
     own = {os.path.realpath(place.socket) for place in candidates}
     for place in backends.sockets():
         if os.path.realpath(place.socket) not in own:
-            yield from checks.backend(place, ours=False)
-    yield from checks.strays()
+            yield from checks.backend(place, named, ours=False)
+    yield from checks.strays(named)
     yield from checks.machine()
     yield from checks.configuration()
     yield from checks.host_files()

@@ -27,7 +27,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "logs",
         help="print the backend's log, or what a server wrote to stderr",
-        description="Print the end of the backend's log: one line per event, no payloads. With SERVER: what that "
+        description="Print the end of the backend's log: one line per event, no payloads. With UPSTREAM: what that "
         "server wrote to its stderr, over all its restarts. The backend's log outlives it, a server's does not.",
         allow_abbrev=False,
     )
@@ -35,7 +35,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("-f", "--follow", action="store_true", help="go on as it grows; Ctrl-C ends it")
     parser.add_argument("-n", "--lines", metavar="N", type=_count, default=LOG_LINES, help="default: %(default)s")
     words = "its number in `mux status`, or a part of its command"
-    parser.add_argument("server", metavar="SERVER", nargs="?", help=words)
+    parser.add_argument("server", metavar="UPSTREAM", nargs="?", help=words)
     parser.set_defaults(run=run)
 
 
