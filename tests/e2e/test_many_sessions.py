@@ -64,6 +64,7 @@ def test_26_sessions_share_one_process_and_leave_nothing(
 
 
 @pytest.mark.rounds
+@pytest.mark.timeout(60 + 30 * ROUNDS)
 def test_100_cold_starts_at_once_make_one_backend_and_one_server(runtime: Runtime) -> None:
     lives = runtime.directory / "lives"
     for number in range(ROUNDS):
