@@ -1,4 +1,4 @@
-"""Servers of each era behind hosts of each: the modern protocol over real shims, and hosts that try one, then the other."""
+"""Servers of each era behind hosts of each: the modern protocol, and hosts that try one era, then the other."""
 
 from __future__ import annotations
 

@@ -78,9 +78,9 @@ class Server:
             self.listens[number] = params
             self.tell(number, "notifications/subscriptions/acknowledged", notifications=params.get("notifications", {}))
             return None
-        return self.common(method, number, params)
+        return self.common(method, params)
 
-    def common(self, method: str, number: Any, params: Json) -> Json | None:
+    def common(self, method: str, params: Json) -> Json | None:
         if method == "ping":
             return {}
         if method == "tools/list":
@@ -109,15 +109,19 @@ class Server:
             for step in range(given["steps"]):
                 progress = {"progressToken": token, "progress": step + 1}
                 send({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress})
-        said = {"pid": os.getpid(), "cancelled": len(self.cancelled), "opened": self.opened, "listens": len(self.listens)}
-        text = given.get("text") if tool == "echo" else json.dumps(said[tool] if tool in said else "done")
+        said: Json = {"pid": os.getpid(), "cancelled": len(self.cancelled), "opened": self.opened}
+        said["listens"] = len(self.listens)
+        text = given.get("text") if tool == "echo" else json.dumps(said.get(tool, "done"))
         return self.complete({"content": [{"type": "text", "text": text}]})
 
     def ask(self, params: Json) -> Json:
-        """Modern: the answer comes with a retry, which is a request of its own, to the process that signed the state."""
+        """Modern: the answer comes with a retry, a request of its own, to the process that signed the state."""
         who = params["arguments"]["who"]
         if "requestState" not in params:
-            question = {"method": "elicitation/create", "params": {"mode": "form", "message": who, "requestedSchema": {}}}
+            question = {
+                "method": "elicitation/create",
+                "params": {"mode": "form", "message": who, "requestedSchema": {}},
+            }
             state = f"{self.key}:{who}"
             return {"resultType": "input_required", "inputRequests": {"q": question}, "requestState": state}
         if params["requestState"] != f"{self.key}:{who}":
