@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mux import __version__, limits
 from mux.config.values import limit
-from mux.errors import MuxError, UsageError
+from mux.errors import MuxError, RendezvousError, UsageError
 from mux.failpoints import ARMED, hit
 from mux.limits import GRACE_SECONDS
 from mux.rendezvous.paths import Place, places
@@ -44,7 +44,8 @@ def main(argv: list[str] | None = None) -> int:
         else:
             _serve_foreground(options)
     except MuxError as error:
-        print(f"mux-backend: {error}", file=sys.stderr)
+        hint = ". `mux doctor` says what to do" if isinstance(error, RendezvousError) and "`" not in str(error) else ""
+        print(f"mux-backend: {error}{hint}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     return 0
 
@@ -137,7 +138,7 @@ def _set_limits(given: Sequence[str]) -> None:
     for word in given:
         name, _, value = word.partition("=")
         if name not in limits.CONFIGURABLE:
-            raise UsageError(f"--limit {name}: there is no such limit")
+            raise UsageError(f"--limit {name}: there is no such limit. There are: {', '.join(limits.CONFIGURABLE)}")
         try:
             found[name] = limit(name, value)
         except UsageError as error:

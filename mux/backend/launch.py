@@ -29,7 +29,7 @@ async def launch(spec: LaunchSpec) -> subprocess.Popen[bytes]:
     From the main thread only: on Linux the server is killed when the thread that started it ends.
     """
     if b"/" not in spec.executable:
-        raise LaunchFailed(f"command not found: {_name(spec)}")
+        raise LaunchFailed(_not_found(spec))
     try:
         child, ours = _spawn()
     except OSError as error:
@@ -105,17 +105,23 @@ def _name(spec: LaunchSpec) -> str:
     return os.fsdecode(spec.argv[0] if spec.argv else spec.executable)
 
 
+def _not_found(spec: LaunchSpec) -> str:
+    advice = "Install it, or give its full path: a host may have another PATH than your terminal"
+    return f"command not found: {_name(spec)}. {advice}"
+
+
 def _sentence(spec: LaunchSpec, report: str) -> str:
     step, _, number = report.partition(" ")
     code = int(number)
     name, cwd = _name(spec), os.fsdecode(spec.cwd)
     if step == "chdir":
-        gone = code in (errno.ENOENT, errno.ENOTDIR)
-        return f"directory gone: {cwd}" if gone else f"cannot enter {cwd}: {os.strerror(code)}"
+        if code in (errno.ENOENT, errno.ENOTDIR):
+            return f"directory gone: {cwd}. Start the host in one that exists"
+        return f"cannot enter {cwd}: {os.strerror(code)}. Start the host in a directory that you may enter"
     if step == "exec" and code == errno.ENOENT:
         if os.path.exists(os.path.join(spec.cwd, spec.executable)):
-            return f"cannot run {name}: the interpreter that its first line names does not exist"
-        return f"command not found: {name}"
+            return f"cannot run {name}: the interpreter that its first line names does not exist. Install that"
+        return _not_found(spec)
     if step == "exec" and code in (errno.EACCES, errno.ENOEXEC, errno.EISDIR):
-        return f"not executable: {name}"
+        return f"not executable: {name}. `chmod +x` makes it so, or put its interpreter before it"
     return f"cannot start {name}: {os.strerror(code)}"

@@ -38,7 +38,7 @@ def resolve(session: int, hello: Hello) -> SessionOpened:
     key = wanted.base_key().hex().encode()
     above = [outer for outer in variables(hello.environment).get(INSIDE, b"").split(b":") if outer]
     if key in above:
-        raise Denied("this command would run below itself")
+        raise Denied("this server has started itself again; shared, it would wait for itself")
     shared = wanted.scope != identity.SESSION
     if not shared:
         wanted = wanted.salted(os.urandom(_SALT_BYTES))
@@ -162,4 +162,5 @@ def _home(found: Mapping[bytes, bytes]) -> bytes:
     try:
         return os.fsencode(pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError as error:
-        raise UsageError("scope: user needs a home directory, and HOME names none") from error
+        advice = "set it, or choose another --scope"
+        raise UsageError(f"scope: user needs a home directory, and HOME names none: {advice}") from error

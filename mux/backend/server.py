@@ -126,10 +126,10 @@ class Server:
             logs.event("warning", "connection.refused", pid=pid, uid=uid, reason="another user")
             sock.close()
         elif not confinement.same_as(pid):
-            _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: the backend is confined differently")
+            _deny(sock, "the backend runs in another sandbox or container than this process")
         elif sock.fileno() > self._last_descriptor:
             # The kernel gives the lowest free number: this many are open.
-            _refuse(sock, frames.NEVER, f"{frames.REFUSE_FULL}: the backend is at its limit of open files")
+            _deny(sock, "the backend is at its limit of open files: raise it (`ulimit -Hn`)", frames.REFUSE_FULL)
         else:
             self._greetings += 1
             self._tasks.start_soon(self._greet, sock, pid)
@@ -149,7 +149,7 @@ class Server:
                 logs.event("warning", "hello.late", pid=pid)
             sock.close()
         except Denied as error:
-            _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: {error}")
+            _deny(sock, str(error))
         except (WireError, OSError) as error:
             logs.event("warning", "hello.failed", pid=pid, reason=str(error))
             sock.close()
@@ -163,7 +163,7 @@ class Server:
 
     async def _receive(self, sock: socket.socket, pid: int, hello: frames.Hello, received: list[int]) -> None:
         if hello.major != frames.MAJOR:
-            _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: this backend speaks wire {frames.MAJOR}")
+            _deny(sock, f"the backend is of another version: it speaks protocol {frames.MAJOR}")
             return
         connection: Connection
         if hello.role == frames.ROLE_CONTROL:
@@ -172,7 +172,7 @@ class Server:
             self._take_stdin(sock, pid, hello.session, received)
             return
         elif hello.role != frames.ROLE_SESSION:
-            _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: unknown role")
+            _deny(sock, "unknown role")
             return
         elif hello.session in self._runtime.stopped:
             with sock, contextlib.suppress(OSError):
@@ -182,14 +182,14 @@ class Server:
             _refuse(sock, DRAIN_RETRY_MS, frames.REFUSE_DRAINING)
             return
         elif len(self._runtime.sessions) >= limits.SESSIONS:
-            _refuse(sock, frames.NEVER, f"{frames.REFUSE_FULL}: the backend has {limits.SESSIONS} sessions")
+            _deny(sock, f"the backend has {limits.SESSIONS} sessions: raise the limit `sessions`", frames.REFUSE_FULL)
             return
         else:
             self._sessions += 1
             try:
                 event = self._resolve(self._sessions, hello)
             except MuxError as error:
-                _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: {error}")
+                _deny(sock, str(error))
                 return
             who = Peer(pid, hello.version, time.monotonic())
             connection = SessionConnection(event, who, self._runtime, self._loop, self._parking, park_after(hello))
@@ -199,11 +199,16 @@ class Server:
         """A session that goes to sleep hands over what wakes it; it is answered once that is in our hands."""
         connection = self._runtime.session_named(session)
         if connection is None or not received or not connection.offer_stdin(pid, received[0]):
-            _refuse(sock, frames.NEVER, f"{frames.REFUSE_DENIED}: nobody was asked for it")
+            _deny(sock, "nobody was asked for it")
             return
         received.clear()
         with sock, contextlib.suppress(OSError):  # a shim that is gone takes its session along
             sock.send(frames.frame(frames.WELCOME))
+
+
+def _deny(sock: socket.socket, reason: str, kind: str = frames.REFUSE_DENIED) -> None:
+    """For good: the shim runs its server directly, and says why."""
+    _refuse(sock, frames.NEVER, f"{kind}: {reason}")
 
 
 def _refuse(sock: socket.socket, retry_ms: int, reason: str) -> None:
@@ -233,7 +238,8 @@ async def _read_hello(sock: socket.socket, received: list[int]) -> bytes | None:
         if kind != frames.HELLO:
             raise WireError(f"expected a HELLO, got kind {kind:#04x}")
         if length > limits.HELLO_BYTES:
-            raise Denied(f"arguments and environment have {length} bytes; this backend takes {limits.HELLO_BYTES}")
+            most = f"the backend takes {limits.HELLO_BYTES}: raise the limit `hello_bytes`"
+            raise Denied(f"arguments and environment have {length} bytes, {most}")
         payload = await _exactly(sock, length, received)
         if len(payload) == length:
             return payload

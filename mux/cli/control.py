@@ -101,7 +101,8 @@ class Conversation:
             self._attached.sock.sendall(frame(LINE, line, seq=self._seq))
             return _result(self._answer(), self.socket)
         except TimeoutError as error:
-            raise MuxError(f"the backend at {self.socket} does not answer") from error
+            what = f"the backend at {self.socket} has not answered for {CONTROL_SECONDS:.0f} s"
+            raise MuxError(f"{what}; `mux logs` says what it does") from error
         except OSError as error:
             raise MuxError(f"the backend at {self.socket} cannot be asked: {error.strerror or error}") from error
 
@@ -114,7 +115,7 @@ class Conversation:
                     return payload
             data = self._receive(deadline)
             if not data:
-                raise MuxError(f"the backend at {self.socket} is just leaving")
+                raise MuxError(f"the backend at {self.socket} is just leaving. Repeat this in a moment")
             arrived = self._attached.reader.feed(data)
 
     def wait_for_end(self, seconds: float) -> bool:

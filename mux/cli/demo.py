@@ -194,7 +194,7 @@ def _server(options: argparse.Namespace) -> tuple[tuple[str, ...], Call | None]:
         return EMBEDDED, options.call or EMBEDDED_CALL
     found = shutil.which(command[0])
     if found is None:
-        raise UsageError(f"{command[0]}: no such command")
+        raise UsageError(f"{command[0]}: no such command. Install it; `mux demo` alone brings a server of its own")
     return (os.path.abspath(found) if os.sep in command[0] else command[0], *command[1:]), options.call
 
 

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     """Ask and print. Raises MuxError if there is no backend, or no such session."""
     candidates = places(options.socket)
     if len(options.numbers) > 2:
-        raise UsageError("explain one session, or two")
+        raise UsageError("explain one session, or two: `mux explain 1 2`")
     if options.numbers:
         asked = [(options.numbers, options.servers)]
     else:
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         names = dict(zip(("first", "second"), numbers, strict=False))
         answer = control.ask(candidates, "explain", upstreams=servers, **names)
         if answer is None:
-            raise MuxError(f"no backend is running at {candidates[0].socket}")
+            raise MuxError(f"no backend is running at {candidates[0].socket}. One starts with the first session")
         found.append(answer)
     if options.json:
         print(json.dumps(found, indent=2))

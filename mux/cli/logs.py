@@ -90,7 +90,8 @@ def _servers(candidates: Sequence[Place], state: State | None, word: str) -> str
         return found[0]
     if known is None:
         raise UsageError(f"there is no server {word}. {_choice(state.upstreams)}")
-    raise MuxError(f"server {known.id} ({label(known.command)}) has written nothing to its stderr")
+    who = f"server {known.id} ({text.printable(label(known.command))})"
+    raise MuxError(f"{who} has written nothing to its stderr; `mux logs` has what the backend saw of it")
 
 
 def _named(upstreams: Sequence[Upstream], word: str) -> Upstream:

@@ -30,7 +30,7 @@ from mux.cli import (
     trust,
     uninstall,
 )
-from mux.errors import MuxError, UsageError
+from mux.errors import MuxError, RendezvousError, UsageError
 
 COMMANDS = (
     completion,
@@ -84,6 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"mux: {error}", file=sys.stderr)
         return 2
+    except RendezvousError as error:
+        hint = "" if "`" in str(error) else ". `mux doctor` says what to do"
+        print(f"mux: {error}{hint}", file=sys.stderr)
+        return 1
     except MuxError as error:
         print(f"mux: {error}", file=sys.stderr)
         return 1

@@ -63,7 +63,8 @@ def await_server(conversation: Conversation, upstream: int) -> None:
     deadline = time.monotonic() + SUCCESSION_SECONDS
     while any(entry["id"] == upstream and _leaves(entry["state"]) for entry in conversation.ask("status")["upstreams"]):
         if time.monotonic() > deadline:
-            raise MuxError(f"server {upstream} is still there after {SUCCESSION_SECONDS:.0f} s")
+            what = f"server {upstream} is still there after {SUCCESSION_SECONDS:.0f} s"
+            raise MuxError(f"{what}; `mux status` has its pid")
         time.sleep(5 * TREE_POLL_SECONDS)
 
 

@@ -49,4 +49,5 @@ def await_end(conversation: Conversation, answer: Json) -> None:
     """Until the backend that gave `answer` has gone. Raises MuxError if it does not go."""
     if not conversation.wait_for_end(SUCCESSION_SECONDS):
         who = f"the backend at {conversation.socket} (pid {answer['pid']})"
-        raise MuxError(f"{who} is still there after {SUCCESSION_SECONDS:.0f} s")
+        advice = f"`mux logs` says why; `kill -9 {answer['pid']}` ends it and its servers"
+        raise MuxError(f"{who} is still there after {SUCCESSION_SECONDS:.0f} s. {advice}")

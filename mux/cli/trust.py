@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _read(path: str) -> File:
     if not os.path.lexists(path):
-        raise MuxError(f"there is no {path}")
+        raise MuxError(f"there is no {path}: write it first, or name the directory that has one")
     file = File(path, Settings())
     if not file.read():
         raise MuxError(file.settings.complaints[-1])

@@ -75,7 +75,7 @@ def trusted(environ: Mapping[str, str]) -> list[tuple[str, str]]:
 def _record(path: str, environ: Mapping[str, str]) -> str:
     home = home_directory(environ)
     if home is None:
-        raise MuxError("there is no home directory to keep it in")
+        raise MuxError("there is no home directory to keep it in: set HOME or XDG_STATE_HOME")
     name = blake2b(os.fsencode(os.path.realpath(path)), digest_size=16).hexdigest()
     return os.path.join(home, STATE, "trust", name)
 

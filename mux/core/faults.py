@@ -8,10 +8,13 @@ from mux.core.envelope import error_line
 NOT_STARTED = "not_started"
 UNKNOWN = "unknown"
 
+_NEXT_REQUEST = "The request was not run. The next one tries again; `mux doctor` says what is wrong."
+
 
 def unavailable(id_: bytes, argv: tuple[bytes, ...], cause: str) -> bytes:
     """The server can not start or keeps dying; the request was never run."""
-    return _line(id_, errors.UPSTREAM_UNAVAILABLE, f"MCP server `{text(argv)}` is not available: {cause}", cause)
+    message = f"MCP server `{text(argv)}` is not available: {cause}\n{_NEXT_REQUEST}"
+    return _line(id_, errors.UPSTREAM_UNAVAILABLE, message, cause)
 
 
 def outcome_unknown(id_: bytes, cause: str) -> bytes:
@@ -23,7 +26,7 @@ def outcome_unknown(id_: bytes, cause: str) -> bytes:
 def too_large(id_: bytes, who: str, state: str = NOT_STARTED) -> bytes:
     """A message over the limit, from a host or from its server."""
     cause = f"{who} sent a message larger than {limits.MESSAGE_BYTES // limits.MIB} MiB."
-    message = f"{cause} Send less, or raise the limit `message_bytes`."
+    message = f"{cause} Ask for less or send less, or raise the limit `message_bytes`."
     return _line(id_, errors.MESSAGE_TOO_LARGE, message, cause, state=state, safe=False)
 
 

@@ -202,7 +202,7 @@ def overdue(router: Router, now: float) -> None:
     """The server has not opened in time: answer who waits; it may still become ready for those who come later."""
     if router.upstream.state not in (State.STARTING, State.OPENING):
         return
-    cause = f"it has not answered `initialize` for {limits.START_SECONDS:.0f} s. It is still starting: try again."
+    cause = f"it has not answered `initialize` for {limits.START_SECONDS:.0f} s. It is still starting."
     router.emit(Log("warning", "upstream.slow", {"upstream": router.number, "seconds": limits.START_SECONDS}))
     refuse_waiting(router, cause, now)
     router.timers.set((router.number, "start"), now + limits.START_SECONDS)

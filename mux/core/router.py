@@ -364,7 +364,8 @@ class Router:
 
 def _ambiguous(id_: bytes, error: Malformed) -> bytes:
     """Two parsers would disagree about what this request says."""
-    return error_line(id_, errors.INVALID_REQUEST, f"This request is ambiguous: {error}.")
+    reason = f"This request is ambiguous, and was not sent to the server: {error}."
+    return error_line(id_, errors.INVALID_REQUEST, reason)
 
 
 def _log_level(request: Request | None) -> int | None:

@@ -51,7 +51,7 @@ def _remove_stale(path: str) -> None:
     try:
         found = os.stat(path, follow_symlinks=False)
         if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
-            raise UnsafePath(f"{path} is no socket of ours; nothing of it was touched")
+            raise UnsafePath(f"{path} is no socket of ours, and is left alone: remove it, or name another --socket")
         os.unlink(path)
     except FileNotFoundError:
         return
@@ -69,7 +69,7 @@ def take(place: Place) -> tuple[int, socket.socket]:
     place.prepare()
     lock = try_lock(place.lock)
     if lock is None:
-        raise RendezvousError(f"another backend serves {place.socket}: its lock {place.lock} is held")
+        raise RendezvousError(f"another backend serves {place.socket}: `mux status` shows it, `mux stop` ends it")
     try:
         return lock, socket.socket(fileno=listen(place).detach())
     except BaseException:

@@ -48,7 +48,7 @@ def _open(path: str) -> int:
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
         os.close(fd)
-        raise UnsafePath(f"{path} is no plain file of ours")
+        raise UnsafePath(f"{path} is no plain file of ours: remove it, or name another --socket")
     return fd
 
 

@@ -85,7 +85,8 @@ def check_directory(path: str) -> None:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise UnsafePath(f"{path} is not a directory of ours: {error.strerror}") from error
+        advice = "remove it, or name another --socket"
+        raise UnsafePath(f"{path} is not a directory of ours ({error.strerror}): {advice}") from error
     try:
         found = os.fstat(fd)
     finally:

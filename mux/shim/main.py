@@ -45,6 +45,7 @@ options, each also as --NAME=VALUE and as the environment variable in brackets:
 Files: mux.toml in the project, ~/.config/mux/config.toml; `mux config` shows what applies, and why.
 """
 
+_DOCTOR = "`mux doctor` says what to do"
 _INTRODUCTION = """\
 a host starts this in place of {command}, to share that server between sessions; you are at a terminal:
 mux-shim: type one JSON-RPC message a line, Ctrl-D ends it; `mux-shim --help` lists the options"""
@@ -75,9 +76,9 @@ def main() -> int:
         attached = session.attach(b"", 0.0, None)
     except (MuxError, OSError) as error:
         if settings.get("fallback") == "error":
-            _complain(f"{command[0]} is not started, as fallback = error asks: {error}")
+            _complain(f"{command[0]} is not started, as fallback = error asks: {error}. {_DOCTOR}")
             return 1
-        _complain(f"running {command[0]} directly, not shared: {error}")
+        _complain(f"running {command[0]} directly, not shared: {error}. {_DOCTOR}")
         _become(command, interrupt)
     from mux.shim.relay import Relay
 
@@ -206,7 +207,7 @@ def _become(command: Sequence[str], interrupt: object) -> NoReturn:
     try:
         os.execvpe(command[0], list(command), _passed_on())  # noqa: S606 - a shell would read what the host wrote
     except FileNotFoundError:
-        _complain(f"{command[0]}: command not found")
+        _complain(f"{command[0]}: command not found. Install it, or give its full path in the host's configuration")
         code = 127
     except OSError as error:
         _complain(f"{command[0]}: cannot be run: {error.strerror}")

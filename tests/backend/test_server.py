@@ -116,7 +116,7 @@ def test_descriptors_that_come_with_hello_are_closed(world: World) -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"major": frames.MAJOR + 1}, "wire"),
+        ({"major": frames.MAJOR + 1}, "protocol"),
         ({"role": b"other"}, "role"),
         ({"argv": ()}, "no command to run"),
     ],

@@ -23,7 +23,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "said"),
     [
         (["statsu"], "Did you mean `mux status`?"),
-        (["xyzzy"], "There are: config, demo, explain, install, status, trust, uninstall."),
+        (["xyzzy"], "There are: completion, config, demo, doctor, "),
         (["demo", "no-such-server"], "no-such-server: no such command"),
         (["status", "--socket", "."], "neither a path nor a name"),
     ],
