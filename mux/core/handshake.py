@@ -108,10 +108,6 @@ class Handshake:
         waiters, self.waiters = self.waiters, []
         return waiters
 
-    def leave(self, session: Session) -> None:
-        """Forget a session that is gone; its `initialize` may still open the upstream for others."""
-        self.waiters = [call for call in self.waiters if call.session is not session]
-
     def ended(self) -> None:
         """The generation is over, or on its way out: an answer to its `initialize` opens nothing."""
         self.uid = b""

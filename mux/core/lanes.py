@@ -16,7 +16,7 @@ from msgspec import UNSET
 from mux import errors, limits
 from mux.core import clients, faults, lifecycle
 from mux.core.actions import Deliver
-from mux.core.envelope import Malformed, error_line, splice
+from mux.core.envelope import Malformed, Request, error_line, splice
 from mux.core.identity import canonical_initialize
 from mux.core.methods import DISCOVER, Era
 from mux.core.neutral import opening
@@ -25,7 +25,7 @@ from mux.core.session import rest
 from mux.core.upstream import State
 
 if TYPE_CHECKING:
-    from mux.core.envelope import Answer, Request
+    from mux.core.envelope import Answer
     from mux.core.pool import Pool
     from mux.core.router import Router
     from mux.core.session import Call, Session, Watch
@@ -211,7 +211,8 @@ class Lanes:
         self.pool.rename(router, self.key + b"spare%d" % router.number)
         self.pool.timers.cancel((router.number, "start"))
         for session in list(router.sessions.values()):
-            router.hand_over(session, self._modern(session, Era.MODERN), now)
+            for call in router.hand_over(session, self._modern(session, Era.MODERN), now):
+                self._refuse(call)
         self.pool.deserted(router, now)
         self._let_go(now)
 
@@ -257,9 +258,13 @@ class Lanes:
         self.pool.timers.cancel(("hold", self.key))
         held, self.held = self.held, []
         for session in held:
-            said, session.held = session.held, []
-            for seq, message in said:
-                self.pool.take(session, seq, message, now)
+            first = session.held[0][1]
+            assert isinstance(first, Request)  # the `initialize` for which it is held
+            router = self.pin_legacy(session, first, now)
+            for seq, message in session.held:
+                (session.router or router).host(session, seq, message, now)
+            session.held = []
+            rest(session, self.pool.emit)
 
     def hold_over(self, now: float) -> None:
         """A silent server is a legacy one: its process gets the `initialize`; an answer to the discover is too late."""
@@ -322,7 +327,7 @@ class Lanes:
         for call in [call for call in self.stalled if call.session is session]:
             del self.stalled[call]
 
-    def retired(self, router: Router) -> None:
+    def retired(self, router: Router, now: float) -> None:
         """That upstream is gone for good; the next one may be of another version, and speak another era."""
         if self.modern is router:
             self.modern = None
@@ -333,6 +338,8 @@ class Lanes:
         if not any(other.lanes is self for other in self.pool.routers.values()):
             self.verdict = self._at_first
             self._ended_by_probe = bool(self.stalled)
+        if self.verdict is not Verdict.PROBING:
+            self._let_go(now)
 
 
 def _is_modern_refusal(answer: Answer) -> bool:

@@ -287,6 +287,7 @@ def _orphans(router: Router, cause: str, now: float) -> None:
     for watch in internal.values():
         if watch is not None:
             watch(None, now)
+    subscriptions.proceed(router, now)
     for call in reversed(again):
         if router.turns.needed and call.method in MAY_ASK:
             router.turns.wait(call, now + limits.TURN_SECONDS)

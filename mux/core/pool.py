@@ -334,7 +334,7 @@ class Pool:
         self.routers = {key: other for key, other in self.routers.items() if other is not router}
         for name in ("rest", "turn", "idle"):
             self.timers.cancel((router.number, name))
-        router.lanes.retired(router)
+        router.lanes.retired(router, now)
         if self._unused:
             self._leave_if_unused(now)
 

@@ -128,19 +128,19 @@ class Router:
         if session.idle_timeout is not None:
             self.idle_timeout = session.idle_timeout
 
-    def hand_over(self, session: Session, other: Router, now: float) -> None:
-        """The session goes on at another upstream, with all that it has said: none of it has reached a server."""
-        calls = sorted(session.open_calls(), key=lambda call: call.seq)
-        self.leave(session, now)
+    def hand_over(self, session: Session, other: Router, now: float) -> list[Call]:
+        """The session goes on at another upstream, with all that it has said; returns what has reached the server."""
+        gone = self.leave(session, now)
         other.join(session)
         if self.handshake.opening is not None:
             other.handshake.propose(self.handshake.opening)
         other.handshake.spoken = session.initialized
-        for call in calls:
-            assert call.request is not None  # it has not gone up
-            session.forget(call)
-            session.unreserve(call.seq)
-            other.host(session, call.seq, call.request, now)
+        for call in sorted(gone, key=lambda call: call.seq):
+            if not call.uid and call.request is not None:
+                session.forget(call)
+                session.unreserve(call.seq)
+                other.host(session, call.seq, call.request, now)
+        return [call for call in gone if call.uid]
 
     def invite(self, session: Session) -> None:
         """The session asks this server for its era."""
@@ -155,11 +155,10 @@ class Router:
         """
         self.sessions.pop(session.id, None)
         self.guests.pop(session.id, None)
-        gone = [*self.quota.clear(session), *self.turns.leave(session)]
-        gone += [call for call in (*self.probes, *self.listening) if call.session is session]
-        self.probes = [call for call in self.probes if call.session is not session]
-        self.listening = [call for call in self.listening if call.session is not session]
-        self.handshake.leave(session)
+        gone = self._waiting(session)
+        for call in gone:
+            if call.watch is not None:
+                call.watch(None, now)
         for call in session.open_calls():
             if self.ids.flying.get(call.uid) is call:
                 gone.append(call)
@@ -174,6 +173,14 @@ class Router:
         levels.leave(self, session)
         self.pump(now)
         return gone
+
+    def _waiting(self, session: Session) -> list[Call]:
+        """Take out every request of the session that has not gone up."""
+        waiting = [*self.quota.clear(session), *self.turns.leave(session), *subscriptions.withdraw(self, session)]
+        for queue in (self.probes, self.listening, self.handshake.waiters):
+            waiting += [call for call in queue if call.session is session]
+            queue[:] = [call for call in queue if call.session is not session]
+        return waiting
 
     # --- from a host ------------------------------------------------------------------------
 
@@ -252,6 +259,8 @@ class Router:
 
     def pump(self, now: float) -> None:
         """Send up what waits, as far as limits and turns allow."""
+        if self.subscriptions.due:
+            subscriptions.proceed(self, now)
         state = self.upstream.state
         if state is not State.READY:
             if state is State.DRAINING:
@@ -295,6 +304,8 @@ class Router:
         if call.watch is not None:
             call.watch(None, now)
         self.deliver(call, line)
+        if self.subscriptions.due:
+            subscriptions.proceed(self, now)
 
     def finish(self, call: Call) -> None:
         """The request has its answer, or will get none."""
@@ -333,7 +344,7 @@ class Router:
             self.deliver(call, line)
         if b'"input_required"' in answer.line or (b'"taskId"' in answer.line and b'"task"' in answer.line):
             self.kept_until = now + limits.OPEN_STATE_SECONDS
-        if self.quota.ring or self.turns.waiting or self.upstream.state is State.DRAINING:
+        if self.quota.ring or self.turns.waiting or self.subscriptions.due or self.upstream.state is State.DRAINING:
             self.pump(now)
 
     def _own_answer(self, answer: Answer, now: float) -> None:

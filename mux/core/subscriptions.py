@@ -39,12 +39,13 @@ class Topic:
 
 
 class Subscriptions:
-    """The topics that anybody holds or is changing, by URI."""
+    """The topics that anybody holds or is changing, by URI. due: those whose change is over, once it is answered."""
 
-    __slots__ = ("topics",)
+    __slots__ = ("due", "topics")
 
     def __init__(self) -> None:
         self.topics: dict[bytes, Topic] = {}
+        self.due: list[Topic] = []
 
     def topic(self, literal: bytes) -> Topic:
         """The topic of a URI, as a JSON string; a new one if there is none."""
@@ -97,8 +98,6 @@ def _advance(router: Router, topic: Topic, now: float) -> None:
     while topic.queue and not topic.busy:
         call = topic.queue.popleft()
         session = call.session
-        if not session.alive:
-            continue
         held = session.id in topic.holders
         alone = len(topic.holders) == (1 if held else 0)
         if alone if call.method != SUBSCRIBE else not topic.holders:
@@ -114,7 +113,7 @@ def _advance(router: Router, topic: Topic, now: float) -> None:
 
 
 def _watch(router: Router, topic: Topic, call: Call) -> Watch:
-    def answered(answer: Answer | None, now: float) -> None:
+    def answered(answer: Answer | None, _now: float) -> None:
         topic.busy = False
         if answer is None or answer.failed:
             call.session.unreserve(call.seq)
@@ -124,9 +123,16 @@ def _watch(router: Router, topic: Topic, call: Call) -> Watch:
                 _settle(router, topic, call)
         if answer is not None:
             _correct(router, topic)
-        _advance(router, topic, now)
+        router.subscriptions.due.append(topic)
 
     return answered
+
+
+def proceed(router: Router, now: float) -> None:
+    """Take up what waited for changes that have their answers now."""
+    due = router.subscriptions.due
+    while due:
+        _advance(router, due.pop(), now)
 
 
 def _settle(router: Router, topic: Topic, call: Call) -> None:
@@ -156,6 +162,15 @@ def _correct(router: Router, topic: Topic) -> None:
 
     verb = b"resources/subscribe" if wanted else b"resources/unsubscribe"
     topic.busy = router.request_up(verb, b'{"uri":%b}' % topic.literal, answered)
+
+
+def withdraw(router: Router, session: Session) -> list[Call]:
+    """Take out the changes of the session that wait behind others."""
+    gone: list[Call] = []
+    for topic in router.subscriptions.topics.values():
+        gone += [call for call in topic.queue if call.session is session]
+        topic.queue = deque(call for call in topic.queue if call.session is not session)
+    return gone
 
 
 def leave(router: Router, session: Session, now: float) -> None:

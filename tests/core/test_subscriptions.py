@@ -131,23 +131,23 @@ class TestSerialised:
         play(
             server(result(U + 1)),
             keep(A, 3),
+            to(A, 3, result(1)),
             keep(B, 3),
             to(B, 3, result(1)),
-            to(A, 3, result(1)),
         )
 
     def test_a_second_subscription_goes_up_when_the_first_was_refused(self) -> None:
         play = legacy(A, B)
         play(host(A, 3, sub(1)), up(sub(U + 1)))
         play(host(B, 3, sub(1)))
-        play(server(error(U + 1, -1, "no")), up(sub(U + 2)), to(A, 3, error(1, -1, "no")))
+        play(server(error(U + 1, -1, "no")), to(A, 3, error(1, -1, "no")), up(sub(U + 2)))
         play(server(result(U + 2)), keep(B, 3), to(B, 3, result(1)))
 
     def test_a_subscription_during_the_last_cancellation_goes_up_after_it(self) -> None:
         play = held(A)
         play(host(A, 4, unsub(2)), up(unsub(U + 2)))
         play(host(B, 3, sub(1)))
-        play(server(result(U + 2)), ack(A, 3), up(sub(U + 3)), to(A, 4, result(2)))
+        play(server(result(U + 2)), ack(A, 3), to(A, 4, result(2)), up(sub(U + 3)))
         play(server(result(U + 3)), keep(B, 3), to(B, 3, result(1)))
 
     def test_changes_of_one_session_in_a_row_are_all_made_in_order(self) -> None:
@@ -155,8 +155,8 @@ class TestSerialised:
         play(host(A, 3, sub(1)), up(sub(U + 1)))
         play(host(A, 4, unsub(2)))
         play(host(A, 5, sub(3)))
-        play(server(result(U + 1)), keep(A, 3), up(unsub(U + 2)), to(A, 3, result(1)))
-        play(server(result(U + 2)), ack(A, 3), up(sub(U + 3)), to(A, 4, result(2)))
+        play(server(result(U + 1)), keep(A, 3), to(A, 3, result(1)), up(unsub(U + 2)))
+        play(server(result(U + 2)), ack(A, 3), to(A, 4, result(2)), up(sub(U + 3)))
         play(server(result(U + 3)), keep(A, 5), to(A, 5, result(3)))
 
     def test_a_cancel_of_a_change_changes_nothing(self) -> None:
@@ -224,7 +224,7 @@ class TestLeaving:
         play(host(B, 3, sub(1)))
         play(host(C, 3, sub(1)))
         play(closed(B))
-        play(server(result(U + 1)), keep(A, 3), keep(C, 3), to(C, 3, result(1)), to(A, 3, result(1)))
+        play(server(result(U + 1)), keep(A, 3), to(A, 3, result(1)), keep(C, 3), to(C, 3, result(1)))
 
     def test_a_change_that_is_never_answered_is_given_up_after_its_session_left(self) -> None:
         play = legacy(A, B)
@@ -233,7 +233,7 @@ class TestLeaving:
         play(host(B, 3, sub(1)))
         play.wait(limits.TOMBSTONE_SECONDS)
         play(host(B, 4, ask(2, "tools/list")), up(ask(U + 2, "tools/list")))
-        play(server(result(U + 2)), up(sub(U + 3)), to(B, 4, result(2)))
+        play(server(result(U + 2)), to(B, 4, result(2)), up(sub(U + 3)))
 
 
 class TestCrash:
@@ -253,7 +253,7 @@ class TestCrash:
         play.wait(1, launch(2, 2))
         play(started(2), up(initialize(U2), 2))
         play(server(result(U2, SERVER), 2), up(INITIALIZED, 2), up(sub(U2 + 1), 2))
-        play(server(result(U2 + 1), 2), keep(A, 3), keep(B, 3), to(B, 3, result(1)), to(A, 3, result(1)))
+        play(server(result(U2 + 1), 2), keep(A, 3), to(A, 3, result(1)), keep(B, 3), to(B, 3, result(1)))
 
     def test_a_cancellation_repeated_to_a_generation_that_refuses_it_restores_the_subscription(self) -> None:
         play = held(A)
