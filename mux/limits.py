@@ -61,7 +61,7 @@ TOMBSTONE_SECONDS = 60.0
 CANCELLED_SECONDS = 10.0
 """How long a cancelled request without an answer may still be what the server works at, asks for and logs about.
 
-Those that heed a cancel stop at once, and Python's never answer it. Below TURN_SECONDS, so that a turn is worth waiting.
+Those that heed a cancel stop at once, and Python's never answer it. Below TURN_SECONDS: a turn must be worth waiting.
 """
 
 TOMBSTONES = 65_536

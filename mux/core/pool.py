@@ -84,7 +84,7 @@ class Pool:
         self.timers.set("exit", now + self.grace)
 
     def handle(self, event: Event, now: float) -> list[Action]:
-        """What `event` at `now` (monotonic seconds) leads to. After a planned Exit nothing but a refusal: no restarts."""
+        """What `event` at `now` (monotonic seconds) leads to. After a planned Exit only refusals: no restarts."""
         if self._left and type(event) is not events.SessionOpened:
             return []
         self._handlers[type(event)](event, now)
