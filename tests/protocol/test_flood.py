@@ -58,7 +58,7 @@ class Host(Session):
         while len(self.open) < IN_FLIGHT:
             number, token = name(self.begun), name(self.begun + 1)
             self.begun += 1
-            given = {
+            given: dict[str, Any] = {
                 "who": f"{self.who} {self.begun}",
                 "size": self.dice.choice((0, 10, 100, 1_000, 10_000, self.dice.choice((100, 300_000)))),
                 "steps": self.dice.randrange(4),
