@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mux.core import actions, events
 from mux.core.pool import Pool
-from tests.model.world import GARBAGE, IDS, SPEC
+from tests.model.base import GARBAGE, IDS, SPEC
 
 KEY = b"k" * 16
 MARK = re.compile(rb'"mark":"(\w+)/')

@@ -1,4 +1,4 @@
-"""The core in a random world, against a short reference. The invariants are told in `world`."""
+"""The core in a random world, against a short reference. The invariants are told in `base`."""
 
 from __future__ import annotations
 
