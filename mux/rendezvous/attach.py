@@ -164,7 +164,7 @@ class _Patience:
 class _Loop:
     """One call of `attach`."""
 
-    __slots__ = ("_birth", "_deaths", "_hello", "_not_before", "_places", "_start", "_wait")
+    __slots__ = ("_begun", "_birth", "_hello", "_not_before", "_places", "_start", "_wait")
 
     def __init__(
         self, places: Sequence[Place], hello: bytes, not_before: float, start: Start | None, wait: Wait
@@ -175,7 +175,7 @@ class _Loop:
         self._start = start
         self._wait = wait
         self._birth: Birth | None = None
-        self._deaths = 0
+        self._begun = monotonic()
 
     def run(self) -> Attached:
         patience = _Patience(self._not_before)
@@ -294,7 +294,7 @@ class _Loop:
         return self._birth is not None
 
     def _heard(self, birth: Birth) -> None:
-        """The status pipe has something. One death without a word is tried again: somebody may have killed it."""
+        """The status pipe has something. A death without a word is tried again for a while: it may have been killed."""
         from mux.rendezvous.birth import DIED
 
         reason = birth.hear()
@@ -303,9 +303,7 @@ class _Loop:
         if not reason:
             birth.serves()
         self.close()
-        if reason == DIED:
-            self._deaths += 1
-        if reason and not (reason == DIED and self._deaths == 1):
+        if reason and not (reason == DIED and monotonic() < self._begun + ATTACH_EMPTY_SECONDS):
             raise birth.failed(reason)
 
 

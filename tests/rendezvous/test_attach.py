@@ -211,9 +211,9 @@ def test_a_failure_is_forgotten_when_its_time_is_over_and_removed_by_a_success(s
     assert not starters.fail.exists()
 
 
-def test_a_backend_that_dies_without_a_word_is_started_once_more_and_then_given_up(starters: Starters) -> None:
+def test_a_backend_that_dies_without_a_word_is_started_again_for_a_while_and_then_given_up(starters: Starters) -> None:
     assert starters.outcome(starters.start("silent")).startswith("StartFailed the backend ended while it was starting")
-    assert len(starters.lives()) == 2
+    assert len(starters.lives()) >= 2
     assert starters.fail.exists()
 
 

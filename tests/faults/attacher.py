@@ -1,0 +1,73 @@
+"""SOCKET ROUNDS GRACE PAUSE COMMAND…: attach as a shim does, over and over; print what came of it as JSON.
+
+Every second time it says `initialize` and hears the answer. PAUSE: the longest rest between two rounds, seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+
+from mux import __version__
+from mux.errors import MuxError
+from mux.rendezvous import spawn
+from mux.rendezvous.attach import Attached, attach
+from mux.rendezvous.paths import Place
+from mux.wire.frames import LINE, OUT, ROLE_SESSION, Hello, frame
+
+PATIENCE = 30.0
+INITIALIZE = b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}'
+
+
+def main() -> None:
+    socket, rounds, grace, pause = sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4])
+    hello = Hello(
+        role=ROLE_SESSION,
+        version=__version__.encode(),
+        options=[b"grace=" + grace.encode()],
+        cwd=os.getcwdb(),
+        argv=[os.fsencode(word) for word in sys.argv[5:]],
+        environment=[name + b"=" + value for name, value in os.environb.items() if not name.startswith(b"MUX_")],
+        umask=0o022,
+    ).encode()
+    place = Place(socket)
+    seconds: list[float] = []
+    failures: list[str] = []
+
+    def start(place: Place, lock: int, listener: int) -> int:
+        return spawn.start(place, lock, listener, options=("--grace", grace))
+
+    for number in range(rounds):
+        begun = time.monotonic()
+        try:
+            attached = attach([place], hello, start=start)
+        except MuxError as error:
+            failures.append(f"{type(error).__name__} after {time.monotonic() - begun:.2f} s: {error}")
+            continue
+        seconds.append(time.monotonic() - begun)
+        if number % 2 == 0:
+            greet(attached)
+        attached.sock.close()
+        time.sleep(random.uniform(0, pause))
+    print(json.dumps({"seconds": seconds, "failures": failures}))
+
+
+def greet(attached: Attached) -> None:
+    """Say `initialize` and hear the answer, or the end: this backend may be killed."""
+    attached.sock.settimeout(PATIENCE)
+    arrived = attached.frames
+    try:
+        attached.sock.sendall(frame(LINE, INITIALIZE, seq=1))
+        while not any(kind == OUT for kind, *_ in arrived):
+            data = attached.sock.recv(1 << 16)
+            if not data:
+                return
+            arrived = attached.reader.feed(data)
+    except ConnectionError:
+        return
+
+
+main()

@@ -1,0 +1,149 @@
+"""Starts, exits and deaths of backends in every order: always one, and everybody reaches it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from mux.failpoints import SITES
+from mux.limits import ATTACH_SECONDS
+from tests.faults.support import STAMP, Attachers, Watch, lives_of, overlaps, report, slowest, times
+from tests.support.processes import eventually
+from tests.support.runtime import Runtime
+
+OF_THE_EXIT = [site for site in SITES if site.startswith("exit.")]
+SESSIONS = 100
+PAUSE = 0.6
+"""Seconds; long enough that a backend without grace is left alone now and then, and some arrive while it goes."""
+
+
+def test_a_hundred_sessions_that_start_at_once_share_one_backend_and_one_server(runtime: Runtime, lives: Path) -> None:
+    rounds = times(1, 50)
+    for _ in range(rounds):
+        before = lives_of(lives)
+        with Watch(runtime.socket) as watch:
+            sessions = [runtime.session(*STAMP, str(lives)) for _ in range(SESSIONS)]
+            numbers = [session.begin("initialize", {"protocolVersion": "2025-11-25"}) for session in sessions]
+            for session, number in zip(sessions, numbers, strict=True):
+                session.result(number)
+            assert lives_of(lives) == before + 1
+            for session in sessions:
+                session.end_input()
+            for session in sessions:
+                assert session.wait() == 0
+                session.close()
+            assert not watch.overlaps
+            assert len(watch.seen) == 1
+        runtime.sessions.clear()
+        eventually("the backend has left", lambda: not runtime.backends())
+    assert not overlaps(lives)
+    report(f"{rounds} rounds of {SESSIONS} cold starts at once")
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.003])
+def test_every_attach_to_a_backend_that_keeps_leaving_succeeds(runtime: Runtime, lives: Path, delay: float) -> None:
+    workers, rounds = 3, times(12, 1000)
+    environment = {"MUX_FAILPOINTS": ",".join(f"{site}=delay:{delay}" for site in OF_THE_EXIT)} if delay else {}
+    attachers = Attachers(runtime, lives)
+    with Watch(runtime.socket) as watch:
+        attachers.start(workers, rounds=rounds, pause=PAUSE, environment=environment)
+        taken = attachers.results(3600)
+    assert len(taken) == workers * rounds
+    assert max(taken) < ATTACH_SECONDS
+    assert not watch.overlaps
+    assert not overlaps(lives)
+    report(f"{slowest(taken)}; backends seen {len(watch.seen)}, servers {lives_of(lives)}; exit delay {delay} s")
+
+
+@pytest.mark.parametrize("site", [site for site in SITES if not site.startswith("shim.")])
+def test_a_death_at_any_place_stops_nobody_else(runtime: Runtime, lives: Path, site: str) -> None:
+    """One process is killed there: a starter, or a backend. All others reach a backend, and there is only ever one."""
+    rounds = times(1, 200)
+    for number in range(rounds):
+        token = runtime.directory / f"token-{number}"
+        token.touch()
+        attachers = Attachers(runtime, lives)
+        with Watch(runtime.socket) as watch:
+            attachers.start(2, rounds=2, environment={"MUX_FAILPOINTS": f"{site}=kill:{token}"})
+            taken = attachers.results()
+            eventually("somebody has died there", lambda token=token: not token.exists())
+        assert max(taken) < ATTACH_SECONDS
+        assert not watch.overlaps
+    Attachers(runtime, lives).heal()
+    assert not overlaps(lives)
+
+
+@pytest.mark.parametrize("site", [site for site in OF_THE_EXIT if site != "exit.begun"])
+def test_an_exit_goes_on_whatever_the_system_refuses_it(runtime: Runtime, lives: Path, site: str) -> None:
+    attachers = Attachers(runtime, lives)
+    attachers.start(1, environment={"MUX_FAILPOINTS": f"{site}=error"})
+    attachers.results()
+    runtime.expect_empty()
+
+
+def test_attaches_among_random_kills_all_succeed(runtime: Runtime, lives: Path) -> None:
+    """Backends die by SIGKILL at random; those that attach meanwhile never fail and never meet two."""
+    workers, rounds = 4, times(20, 1250)
+    attachers = Attachers(runtime, lives)
+    random_ = random.Random(7)
+    kills = 0
+    done = threading.Event()
+
+    def reap() -> None:
+        """Two deaths in a row at any moment of a life, then wait for somebody to get through."""
+        nonlocal kills
+        served = -1
+        while not done.wait(random_.uniform(0.0, 0.5)):
+            if kills % 2 == 0 and served == lives_of(lives):
+                continue
+            served = lives_of(lives)
+            for pid in watch.now():
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                    kills += 1
+                except ProcessLookupError:
+                    continue
+
+    with Watch(runtime.socket) as watch:
+        killer = threading.Thread(target=reap)
+        attachers.start(workers, rounds=rounds, grace=0.2, pause=0.1)
+        killer.start()
+        try:
+            taken = attachers.results(3600)
+        finally:
+            done.set()
+            killer.join()
+    assert len(taken) == workers * rounds
+    assert not watch.overlaps
+    attachers.heal()
+    assert not overlaps(lives)
+    report(f"{slowest(taken)}; {kills} backends killed")
+
+
+@pytest.mark.parametrize("how", ["shim", "backend"])
+def test_a_backend_can_be_started_again_the_moment_it_was_told_to_end(
+    runtime: Runtime, lives: Path, how: str
+) -> None:
+    """The shape that left ghost ports elsewhere: spawn, SIGTERM, spawn again."""
+    rounds = times(5, 50)
+    taken: list[float] = []
+    for _ in range(rounds):
+        begun = time.monotonic()
+        session = runtime.ready(*STAMP, str(lives))
+        taken.append(time.monotonic() - begun)
+        target = runtime.backend().pid if how == "backend" else session.child.pid
+        os.kill(target, signal.SIGTERM)
+        if how == "shim":
+            assert session.wait() == -signal.SIGTERM
+    for session in runtime.sessions:
+        session.end_input()
+    for session in runtime.sessions:
+        session.wait()
+    assert not overlaps(lives)
+    report(f"{slowest(taken)}, each after a SIGTERM to the {how}")
