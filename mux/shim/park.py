@@ -9,7 +9,6 @@ import fcntl
 import os
 import sys
 from select import POLLIN, poll
-from struct import Struct
 
 import mux
 from mux.errors import MuxError, RendezvousError
@@ -62,7 +61,6 @@ _DROPPED = ("BASH_FUNC_", "BASHOPTS=", "SHELLOPTS=")
 """A bash that is `sh` would run functions of the environment in place of what the script names."""
 
 _FIRST_FREE = 10
-_FD = Struct("i")
 
 
 def park(control: Socket, session: Session, identity: bytes, journal: Journal) -> None:
@@ -71,7 +69,7 @@ def park(control: Socket, session: Session, identity: bytes, journal: Journal) -
     Nothing is on its way to the backend or the host, and all that the backend has said is read.
     """
     try:
-        if _input_waits():
+        if session.sleepless or _input_waits():
             return
         path = control.getpeername()
         saved = save(os.path.dirname(path), session, identity, journal)
@@ -80,6 +78,7 @@ def park(control: Socket, session: Session, identity: bytes, journal: Journal) -
             control.settimeout(PARK_ANSWER_SECONDS)
             control.sendall(frame(PARKED))
             control.setblocking(True)
+            session.sleepless = True
             _become_shell(control.fileno(), saved, session)
         finally:
             os.close(saved)

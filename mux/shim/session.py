@@ -32,10 +32,11 @@ def can_park(stdin: int = 0) -> bool:
 class Session:
     """hello: sent at every attach. socket: as configured, None for the user's default.
 
-    backend: options of one that is started. limits: those of this process that somebody has set.
+    backend: options of one that is started. limits: those of this process that somebody has set. sleepless: no shell
+    can be had, as it has turned out.
     """
 
-    __slots__ = ("backend", "hello", "limits", "socket")
+    __slots__ = ("backend", "hello", "limits", "sleepless", "socket")
 
     def __init__(
         self, hello: Hello, socket: str | None, backend: Sequence[str], limits: Mapping[str, int | float]
@@ -44,6 +45,7 @@ class Session:
         self.socket = socket
         self.backend = tuple(backend)
         self.limits = dict(limits)
+        self.sleepless = False
 
     def attach(self, session: bytes, not_before: float, wait: Wait | None) -> Attached:
         """Reach a backend as `session`, or as a new one. Raises as mux.rendezvous.attach.attach does, or UsageError."""
