@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
         if exc is not None:
-            self.because("its shim was lost")
+            self.because("its shim has ended")  # reset: it had not read all
         self.outbox.discard()
         self._transport = None
         if self._ending is not None:
