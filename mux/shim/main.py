@@ -18,7 +18,7 @@ from mux.wire.frames import ROLE_SESSION, Hello
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from typing import NoReturn
 
     from mux.config import Settings
@@ -73,7 +73,7 @@ def main() -> int:
     settings = _settings(options, command)
     try:
         session = _session(settings, command)
-        attached = session.attach(b"", 0.0, None)
+        attached = session.attach(b"", 0.0, _load_and_wait)
     except (MuxError, OSError) as error:
         if settings.get("fallback") == "error":
             _complain(f"{command[0]} is not started, as fallback = error asks: {error}. {_DOCTOR}")
@@ -185,6 +185,14 @@ def _introduction(options: Sequence[str], command: Sequence[str]) -> Hello:
     )
 
 
+def _load_and_wait(fds: Sequence[int], seconds: float) -> Collection[int]:
+    """Wait as `attach` asks; what comes after it is loaded while the backend thinks."""
+    from mux.rendezvous.attach import wait_readable
+    from mux.shim import relay  # noqa: F401 - for the effect
+
+    return wait_readable(fds, seconds)
+
+
 def _passed_on() -> dict[bytes, bytes]:
     """The environment without MUX_*, which is the multiplexer's and not the server's; only INSIDE goes down."""
     return {name: value for name, value in os.environb.items() if not name.startswith(b"MUX_") or name == INSIDE}
@@ -210,7 +218,7 @@ def _become(command: Sequence[str], interrupt: object) -> NoReturn:
         _complain(f"{command[0]}: command not found. Install it, or give its full path in the host's configuration")
         code = 127
     except OSError as error:
-        _complain(f"{command[0]}: cannot be run: {error.strerror}")
+        _complain(f"{command[0]}: cannot be run: {error.strerror}. `chmod +x` it, or put its interpreter before it")
         code = 126
     sys.exit(code)
 
