@@ -33,14 +33,14 @@ async def launch(spec: LaunchSpec) -> subprocess.Popen[bytes]:
     try:
         child, ours = _spawn()
     except OSError as error:
-        raise LaunchFailed(f"cannot start {_name(spec)}: {os.strerror(error.errno or 0)}") from error
+        raise LaunchFailed(_system(spec, error.errno or 0)) from error
     report = "read 0"
     try:
         with ours:
             async with asyncio.timeout(START_SECONDS):
                 report = await _converse(ours, encode(spec))
     except TimeoutError as error:
-        raise LaunchFailed(f"cannot start {_name(spec)}: it hung before it ran") from error
+        raise LaunchFailed(f"cannot start {_name(spec)}: it hung before it ran; `mux doctor` looks closer") from error
     finally:
         if report:
             _undo(child)
@@ -105,6 +105,10 @@ def _name(spec: LaunchSpec) -> str:
     return os.fsdecode(spec.argv[0] if spec.argv else spec.executable)
 
 
+def _system(spec: LaunchSpec, code: int) -> str:
+    return f"cannot start {_name(spec)}: {os.strerror(code)}; `mux doctor` looks at what the system allows"
+
+
 def _not_found(spec: LaunchSpec) -> str:
     advice = "Install it, or give its full path: a host may have another PATH than your terminal"
     return f"command not found: {_name(spec)}. {advice}"
@@ -124,4 +128,4 @@ def _sentence(spec: LaunchSpec, report: str) -> str:
         return _not_found(spec)
     if step == "exec" and code in (errno.EACCES, errno.ENOEXEC, errno.EISDIR):
         return f"not executable: {name}. `chmod +x` makes it so, or put its interpreter before it"
-    return f"cannot start {name}: {os.strerror(code)}"
+    return _system(spec, code)

@@ -104,7 +104,8 @@ class Conversation:
             what = f"the backend at {self.socket} has not answered for {CONTROL_SECONDS:.0f} s"
             raise MuxError(f"{what}; `mux logs` says what it does") from error
         except OSError as error:
-            raise MuxError(f"the backend at {self.socket} cannot be asked: {error.strerror or error}") from error
+            what = f"the backend at {self.socket} cannot be asked: {error.strerror or error}"
+            raise MuxError(f"{what}; `mux doctor` looks closer") from error
 
     def _answer(self) -> bytes:
         deadline = time.monotonic() + CONTROL_SECONDS

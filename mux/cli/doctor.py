@@ -69,7 +69,7 @@ def _findings(socket: str | None) -> Iterator[Finding]:
     try:
         candidates = places(socket)
     except MuxError as error:
-        yield Finding(ERROR, "socket", str(error), "in this place every server runs directly, not shared")
+        yield Finding(ERROR, "socket", str(error), "mend that; until then every server runs directly, not shared")
         candidates = []
     yield from checks.directories(candidates)
     named: set[int] = set()

@@ -16,6 +16,7 @@ import psutil
 from mux.cli import interrupts, processes
 from mux.cli.client import Client, ServerError
 from mux.cli.text import Progress, plural
+from mux.cli.text import command as text_of
 from mux.limits import DEMO_CALL_SECONDS, DEMO_CALLS, STOP_STEP_SECONDS
 
 Json = dict[str, Any]
@@ -72,9 +73,13 @@ class Fleet:
                 server = client.initialize().get("serverInfo", {})
                 self.tools = client.tools()
             except ServerError as error:
-                raise ServerError(f"{self._name}, session {number} of {count}: {error}") from error
+                raise self._failed(f"session {number} of {count}", error) from error
             self._ready.append(time.perf_counter() - began)
             self.server = f"{server.get('name', 'unnamed')} {server.get('version', '')}".strip()
+
+    def _failed(self, session: str, error: ServerError) -> ServerError:
+        by_hand = f"Start it by hand to see more: `{text_of(self._argv)}`"
+        return ServerError(f"{self._name}, {session}: {error}\n{by_hand}")
 
     def call(self, tool: Call | None) -> None:
         """Call the tool, or ping where there is none, several times in each session. Raises ServerError."""
@@ -87,7 +92,7 @@ class Fleet:
                 try:
                     client.request(method, params)
                 except ServerError as error:
-                    raise ServerError(f"{self._name}, session {number}: {error}") from error
+                    raise self._failed(f"session {number}", error) from error
                 ended = time.perf_counter()
                 self._calls.append(ended - began)
                 if ended > stop:

@@ -62,13 +62,14 @@ def _own(candidates: Sequence[Place], state: State | None) -> str:
         if state.backend.log is None:
             raise MuxError(
                 f"the backend at {state.backend.socket} runs in the foreground (pid {state.backend.pid}): "
-                "its log is on that terminal"
+                "read its log on that terminal"
             )
         return state.backend.log
     paths = [place.socket.removesuffix(".sock") + ".log" for place in candidates]
     found = next((path for path in paths if os.path.exists(path)), None)
     if found is None:
-        raise MuxError(f"there is no log yet: no backend has run at {candidates[0].socket}")
+        what = f"there is no log yet: no backend has run at {candidates[0].socket}"
+        raise MuxError(f"{what}. The first session starts one")
     return found
 
 
@@ -114,7 +115,7 @@ def _open(path: str) -> BinaryIO:
     try:
         return open(path, "rb")
     except OSError as error:
-        raise MuxError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise MuxError(f"{path} cannot be read: {error.strerror or error}; `mux doctor` looks closer") from error
 
 
 def _last(path: str, file: BinaryIO, count: int) -> Iterable[bytes]:

@@ -46,7 +46,8 @@ def trust(path: str, content: bytes, environ: Mapping[str, str]) -> None:
             os.unlink(temporary)
             raise
     except OSError as error:
-        raise MuxError(f"cannot record it in {directory}: {error.strerror or error}") from error
+        what = f"cannot record it in {directory}: {error.strerror or error}"
+        raise MuxError(f"{what}. Mend that, then repeat this") from error
 
 
 def forget(path: str, environ: Mapping[str, str]) -> bool:
@@ -57,7 +58,7 @@ def forget(path: str, environ: Mapping[str, str]) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise MuxError(f"cannot remove {record}: {error.strerror or error}") from error
+        raise MuxError(f"cannot remove {record}: {error.strerror or error}. Mend that, then repeat this") from error
     return True
 
 
@@ -95,4 +96,4 @@ def _read(record: str) -> tuple[str, str] | None:
 
 def _check(found: os.stat_result, path: str) -> None:
     if hasattr(os, "geteuid") and (found.st_uid != os.geteuid() or found.st_mode & 0o022):
-        raise UnsafePath(f"{path} belongs to another user, or others can write to it")
+        raise UnsafePath(f"{path} belongs to another user, or others can write to it: `chmod go-w` it")

@@ -115,7 +115,8 @@ def _of_session(pool: Pool, number: int) -> Router:
         raise UsageError(f"there is no session {number}: `mux status` lists them")
     router = session.router or session.guest_of
     if router is None:
-        raise UsageError(f"session {number} has not said anything yet that decides which server it gets")
+        what = f"session {number} has not said anything yet that decides which server it gets"
+        raise UsageError(f"{what}. Repeat this when it has")
     return router
 
 

@@ -47,9 +47,10 @@ def read(path: str) -> Snapshot:
     try:
         status = os.stat(target)
         if not stat.S_ISREG(status.st_mode):
-            raise Refused(f"{path} is left alone: it is not a regular file")
+            raise Refused(f"{path} is left alone: it is not a regular file. Put one there, then repeat this")
         if status.st_size > CONFIG_BYTES:
-            raise Refused(f"{path} is left alone: {status.st_size:,} bytes are too many for a configuration file")
+            what = f"{status.st_size:,} bytes are too many for a configuration file"
+            raise Refused(f"{path} is left alone: {what}. Put mux-shim in by hand")
         with open(target, "rb") as file:
             return Snapshot(path, target, file.read())
     except OSError as error:
