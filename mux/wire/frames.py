@@ -96,7 +96,7 @@ class FrameReader:
                 return []
             data = b"".join(self._chunks)
             self._chunks.clear()
-        frames = []
+        frames: list[tuple[int, int, int, bytes]] = []
         append = frames.append
         unpack = HEADER.unpack_from
         at, end = 0, len(data)

@@ -208,7 +208,8 @@ def zombies(pid: int) -> list[int]:
 
 def once(answers: Mapping[str, Sequence[Any]], requests: Iterable[Any]) -> None:
     """Each request has exactly one answer."""
-    wrong = {key: len(answers.get(json.dumps(key), ())) for key in requests if len(answers.get(json.dumps(key), ())) != 1}
+    counts = {key: len(answers.get(json.dumps(key), ())) for key in requests}
+    wrong = {key: count for key, count in counts.items() if count != 1}
     assert not wrong, f"answers that are not one: {wrong}"
 
 

@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_a_death_at_any_place_stops_nobody_else(runtime: Runtime, lives: Path, s
         with Watch(runtime.socket) as watch:
             attachers.start(2, rounds=2, environment={"MUX_FAILPOINTS": f"{site}=kill:{token}"})
             taken = attachers.results()
-            eventually("somebody has died there", lambda token=token: not token.exists())
+            eventually("somebody has died there", partial(_gone, token))
         assert max(taken) < ATTACH_SECONDS
         assert not watch.overlaps
     Attachers(runtime, lives).heal()
@@ -127,9 +128,7 @@ def test_attaches_among_random_kills_all_succeed(runtime: Runtime, lives: Path) 
 
 
 @pytest.mark.parametrize("how", ["shim", "backend"])
-def test_a_backend_can_be_started_again_the_moment_it_was_told_to_end(
-    runtime: Runtime, lives: Path, how: str
-) -> None:
+def test_a_backend_can_be_started_again_the_moment_it_was_told_to_end(runtime: Runtime, lives: Path, how: str) -> None:
     """The shape that left ghost ports elsewhere: spawn, SIGTERM, spawn again."""
     rounds = times(5, 50)
     taken: list[float] = []
@@ -147,3 +146,7 @@ def test_a_backend_can_be_started_again_the_moment_it_was_told_to_end(
         session.wait()
     assert not overlaps(lives)
     report(f"{slowest(taken)}, each after a SIGTERM to the {how}")
+
+
+def _gone(path: Path) -> bool:
+    return not path.exists()

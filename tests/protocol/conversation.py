@@ -71,7 +71,8 @@ class Client:
         self.log.append([params.level, params.data])
 
     async def told(self, message: Any) -> None:
-        self.heard.append(getattr(message, "method", None) or getattr(getattr(message, "root", None), "method", "?"))
+        method = getattr(message, "method", None) or getattr(getattr(message, "root", None), "method", "?")
+        self.heard.append(str(method))
 
     @property
     def callbacks(self) -> dict[str, Any]:

@@ -23,7 +23,11 @@ def main() -> None:
             continue
         if message["method"] == "initialize":
             seen["initialize"] = message["params"]
-            result = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "m", "version": "1"}}
+            result: dict[str, object] = {
+                "protocolVersion": "2025-11-25",
+                "capabilities": {},
+                "serverInfo": {"name": "m", "version": "1"},
+            }
         else:
             result = {"pid": os.getpid(), "seen": seen}
         print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)

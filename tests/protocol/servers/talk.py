@@ -160,12 +160,12 @@ def build_old(tools: Tools) -> Any:
     server = lowlevel.Server("talk")
     server.experimental.enable_tasks()
 
-    @server.list_tools()
+    @server.list_tools()  # type: ignore[untyped-decorator]
     async def list_tools() -> Any:
         optional = types.ToolExecution(taskSupport="optional")
         return [types.Tool(name=name, inputSchema=SCHEMA, execution=optional) for name in TOOLS]
 
-    @server.call_tool(validate_input=False)
+    @server.call_tool(validate_input=False)  # type: ignore[untyped-decorator]
     async def call_tool(name: str, given: dict[str, Any]) -> Any:
         ctx = server.request_context
         token = ctx.meta.progressToken if ctx.meta else None
