@@ -26,12 +26,16 @@ def notification(router: Router, session: Session, seq: int, message: Notificati
         if method == "notifications/cancelled":
             _cancelled(router, session, message, now)
         elif method == "notifications/tasks/status":
-            line = tasks.status_from_host(router, session, message)
-            if line is not None:
-                router.send_up(line)
+            edits = tasks.notification_edits(router, session, message, b"taskId")
+            if edits:
+                router.send_up(splice(message.line, *edits))
+        elif method == "notifications/progress":
+            if _is_progress_of(router, session, message):
+                edits = tasks.notification_edits(router, session, message, b"_meta", tasks.RELATED, b"taskId")
+                router.send_up(splice(message.line, *edits))
         elif method == "notifications/roots/list_changed" and router.lanes.neutral:
             pass  # the server was told of no roots
-        elif method != "notifications/progress" or _is_progress_of(router, session, message):
+        else:
             _pass_up(router, message)
     except Malformed:
         router.dropped += 1

@@ -59,14 +59,18 @@ class Question:
 
 
 class Questions:
-    """The open questions of one upstream, by our id. elicited: whom an `elicitationId` was put to."""
+    """The open questions of one upstream, by our id.
 
-    __slots__ = ("_next", "_open", "elicited")
+    elicited: whom an `elicitationId` was put to. _lasting: tokens of questions that a task has answered, by session.
+    """
+
+    __slots__ = ("_lasting", "_next", "_open", "elicited")
 
     def __init__(self, first: int) -> None:
         self._open: dict[bytes, Question] = {}
         self._next = first
         self.elicited: dict[bytes, Session] = {}
+        self._lasting: dict[tuple[Session, bytes], None] = {}
 
     def ask(self, session: Session, server_id: bytes, method: str, token: bytes = b"") -> Question:
         """Enter a question for the session, under a fresh id."""
@@ -103,7 +107,16 @@ class Questions:
 
     def gave(self, session: Session, token: bytes) -> bool:
         """Whether the server asked this session for progress under `token`."""
+        if (session, token) in self._lasting:
+            return True
         return any(q.session is session and q.token == token for q in self._open.values())
+
+    def outlast(self, question: Question) -> None:
+        """Its progress token lives on with the task that answered it; the oldest of too many is forgotten."""
+        while len(self._lasting) >= TOMBSTONES:
+            del self._lasting[next(iter(self._lasting))]
+        if question.token:
+            self._lasting[question.session, question.token] = None
 
     def open_for(self, session: Session) -> bool:
         """Whether the session owes an answer."""
@@ -112,6 +125,7 @@ class Questions:
     def leave(self, session: Session) -> list[Question]:
         """Take out all that was put to the session."""
         self.elicited = {id_: asked for id_, asked in self.elicited.items() if asked is not session}
+        self._lasting = {key: None for key in self._lasting if key[0] is not session}
         gone = [q for q in self._open.values() if q.session is session]
         for question in gone:
             del self._open[question.id]
@@ -122,6 +136,7 @@ class Questions:
         gone = list(self._open.values())
         self._open.clear()
         self.elicited.clear()
+        self._lasting.clear()
         return gone
 
     def __len__(self) -> int:
@@ -251,6 +266,8 @@ def answered(router: Router, session: Session, answer: Answer) -> None:
         _conclude(router, question.survey)
         return
     edits = [] if answer.failed else tasks.answer_edits(router, session, question.method, answer.line)
+    if edits and not question.method.startswith("tasks/"):
+        router.questions.outlast(question)
     router.send_up(splice(answer.line, (answer.span, question.server_id), *edits))
 
 

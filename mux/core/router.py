@@ -291,8 +291,9 @@ class Router:
         """Give a request its answer."""
         session = call.session
         session.forget(call)
-        if call.counted:
-            self.release(call)
+        if call.counted:  # `release`, without a call
+            call.counted = False
+            self.quota.release(session)
         self.emit(Deliver(session.id, call.seq, line))
         if call.method == LISTEN and call.seq in session.kept:
             self.acknowledge(call)

@@ -79,7 +79,7 @@ class Call:
         self.seq = seq
         self.request: Request | None = request
         self.id = request.id
-        self.key = id_key(request.id)
+        self.key = request.id if b"\\" not in request.id else id_key(request.id)
         self.method = request.method
         self.uid = b""
         self.token = b""

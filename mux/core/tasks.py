@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mux.core import scan
 from mux.core.actions import Deliver
-from mux.core.envelope import Malformed, error_line, find_in, find_in_result, id_key, splice
+from mux.core.envelope import Malformed, error_line, find_in, find_in_result, id_key
 from mux.errors import INVALID_PARAMS
 from mux.limits import TOMBSTONES
 
@@ -151,18 +151,24 @@ def status_from_server(router: Router, message: Notification) -> Session | None:
     return router.tasks.owner.get(id_key(message.line[slice(*span)])) if span else None
 
 
-def status_from_host(router: Router, session: Session, message: Notification) -> bytes | None:
-    """A host's `notifications/tasks/status` as the server knows the task, or None for a task it was never told of."""
-    span = find_in(message, b"taskId")
+def notification_edits(router: Router, session: Session, message: Notification, *path: bytes) -> Edits:
+    """The host's own task at `path` of its notification as the server knows it; nothing if it was never told of it.
+
+    Raises Malformed if it names two.
+    """
+    span = find_in(message, *path)
     ours = router.tasks.ours.get((session.id, message.line[slice(*span)])) if span else None
-    return splice(message.line, (span, ours)) if span and ours else None
+    return [(span, ours)] if span and ours else []
 
 
 def question_edits(router: Router, message: Request) -> tuple[Session | None, Edits]:
     """For a server's `tasks/*`: the session that hosts the task, and the task id as it knows it."""
-    span = _named(message, b"taskId")
-    hosted = router.tasks.hosted.get(message.line[slice(*span)]) if span else None
-    return (hosted[0], [(span, hosted[1])]) if span and hosted else (None, [])
+    span, also = _named(message, b"taskId"), _named(message, b"_meta", RELATED, b"taskId")
+    task = message.line[slice(*span)] if span else b""
+    hosted = router.tasks.hosted.get(task)
+    if hosted is None:
+        return None, []
+    return hosted[0], [(at, hosted[1]) for at in (span, also) if at and message.line[slice(*at)] == task]
 
 
 def answer_edits(router: Router, session: Session, method: str, line: bytes) -> Edits:

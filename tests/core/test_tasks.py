@@ -230,6 +230,51 @@ class TestHostedByClients:
         play(server(use(7, task, "tasks/result")), to(A, 0, use(Q + 1, "mine", "tasks/result")))
         play(host(A, 5, result(Q + 1, related("mine"))), up(result(7, related(task))), ack(A, 5))
 
+    @pytest.mark.parametrize("end", ["leaves", "crash"])
+    def test_progress_of_a_clients_task_goes_up_as_long_as_the_task_lives(self, end: str) -> None:
+        play = legacy(A, B, capabilities='{"sampling":{}}')
+        play(host(A, 3, call(1)), up(call(U + 1)))
+        play.run(server(ask(0, "sampling/createMessage", '{"task":{},"_meta":{"progressToken":"p"}}')))
+        (answer, _) = play.run(host(A, 4, result(Q, '{"task":{"taskId":"mine"}}')))
+        task = answer.data.split(b'"taskId":"')[1].split(b'"')[0].decode()  # type: ignore[union-attr]
+
+        def line(name: str, token: str = '"p"') -> bytes:
+            meta = f'"_meta":{{"{RELATED}":{{"taskId":"{name}"}}}}'
+            return note("notifications/progress", f'{{"progressToken":{token},{meta}}}')
+
+        play(host(A, 5, line("mine")), up(line(task)), ack(A, 5))
+        play(host(A, 6, line("other")), up(line("other")), ack(A, 6))
+        play(host(A, 7, line("mine", "5")), ack(A, 7))
+        play(host(B, 3, line("mine")), ack(B, 3))
+        if end == "leaves":
+            play.run(closed(A))
+        else:
+            crash(play)
+        assert not play.router.questions._lasting
+
+    def test_a_question_about_a_task_names_it_by_the_clients_id_wherever_it_does(self) -> None:
+        play, (task,) = self.hosting(A)
+
+        def about(name: str, other: str) -> bytes:
+            return ask(7, "tasks/result", f'{{"taskId":"{name}","_meta":{{"{RELATED}":{{"taskId":"{other}"}}}}}}')
+
+        asked = about("mine", "mine").replace(b'"id":7', b'"id":%d' % (Q + 1))
+        play(server(about(task, task)), to(A, 0, asked))
+        asked = about("mine", "x").replace(b'"id":7', b'"id":%d' % (Q + 2))
+        play(server(about(task, "x")), to(A, 0, asked))
+
+    def test_only_so_many_tokens_of_clients_tasks_are_remembered(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mux.core.questions.TOMBSTONES", 2)
+        play = legacy(A, capabilities='{"sampling":{}}')
+        play(host(A, 3, call(1)), up(call(U + 1)))
+        for number in range(3):
+            play.run(
+                server(ask(number, "sampling/createMessage", f'{{"task":{{}},"_meta":{{"progressToken":{number}}}}}'))
+            )
+            play.run(host(A, 4 + number, result(Q + number, '{"task":{"taskId":"mine"}}')))
+        play(host(A, 8, progress(0)), ack(A, 8))
+        play(host(A, 9, progress(2)), up(progress(2)), ack(A, 9))
+
     def test_a_clients_status_goes_up_under_our_id_and_only_for_a_task_that_the_server_knows(self) -> None:
         play, (task,) = self.hosting(A)
         play(
