@@ -27,6 +27,7 @@ def need(router: Router, now: float) -> None:
     upstream = router.upstream
     if upstream.state is State.STOPPED:
         process = router.allocate(router)
+        router.met = len(router.sessions)
         upstream.start(process, now)
         router.timers.set((router.number, "start"), now + limits.START_SECONDS)
         router.emit(Launch(process, router.number, upstream.generation, router.spec))

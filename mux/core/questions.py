@@ -181,6 +181,8 @@ def _candidates(router: Router, message: Request, now: float) -> tuple[list[Sess
     """The sessions that a question can concern, and what to say if that is not exactly one.
 
     Cancelled requests count for a while, those of sessions that are gone too: the server may still be at work for them.
+    The only session at work is asked what it has not declared, too: it answers that as it would without us. So is one
+    that this server has never shared with another, at work or not.
     """
     known, owner = tasks.related(router, message)
     if known:
@@ -188,6 +190,11 @@ def _candidates(router: Router, message: Request, now: float) -> tuple[list[Sess
     at_work = {call.session.id: call.session for call in router.ids.at_work(now) if call.method in MAY_ASK}
     capability = CAPABILITY_OF_QUESTION.get(message.method)
     able = [s for s in at_work.values() if capability is None or capability in s.capabilities]
+    if not able and not router.lanes.neutral:  # whose server was told that its client can nothing
+        if len(at_work) == 1:
+            able = list(at_work.values())
+        elif not at_work and router.met == 1:
+            able = list(router.sessions.values())
     return able, _SEVERAL if able else _UNABLE if at_work else _IDLE
 
 

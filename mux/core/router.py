@@ -48,8 +48,9 @@ class Router:
     """The sessions of one key and their server.
 
     emit: takes each action, in order. entropy(n): a random integer in [0, n). allocate: a fresh process number.
-    guests: sessions that only asked for its era so far. kept_until: open state of its clients needs this very process.
-    active_at: when a host last said anything. changed: its lists may differ from what the hosts have seen.
+    guests: sessions that only asked for its era so far. met: how many sessions this life of the server has known.
+    kept_until: open state of its clients needs this very process. active_at: when a host last said anything. changed:
+    its lists may differ from what the hosts have seen.
     farewell: why it is halted, for its sessions; "" unless it is.
     apart: why no other session may join; empty if one may. detached: it has started what is to live on. listening,
     probes: listens and discovers that wait for the process; early: notifications that do, as lines.
@@ -79,6 +80,7 @@ class Router:
         self.apart = ""
         self.sessions: dict[int, Session] = {}
         self.guests: dict[int, Session] = {}
+        self.met = 0
         self.upstream = Upstream()
         self.handshake = Handshake()
         self.quota = Quota()
@@ -120,6 +122,7 @@ class Router:
             session.enter(SessionState.PINNED)
         session.router = self
         self.sessions[session.id] = session
+        self.met += 1
         fields: dict[str, str | int | float] = {"session": session.id, "upstream": self.number}
         if session.client[0]:
             fields |= {"host": session.client[0][:_NAME_CHARACTERS], "version": session.client[1][:_NAME_CHARACTERS]}

@@ -155,17 +155,33 @@ def test_a_cancelled_call_still_counts_while_the_server_may_work_for_it() -> Non
     assert "Several clients" in refusal(play)[1]
 
 
-def test_with_nobody_at_work_a_question_is_refused() -> None:
+def test_the_only_session_that_the_server_has_known_is_asked_at_work_or_not() -> None:
     play = shared(1)
+    play.server(ask())
+    assert len(play.heard(1)) == 1
+
+
+def test_with_nobody_at_work_a_question_is_refused() -> None:
+    play = shared(1, 2)
+    play.close(2)
+    play.got()
     play.server(ask())
     code, reason = refusal(play)
     assert code == errors.INTERNAL_ERROR
     assert "none is in flight" in reason
 
 
-def test_who_has_not_declared_it_is_not_asked() -> None:
-    play = shared(1, capabilities={"roots": {}})
+def test_the_only_session_at_work_refuses_itself_what_it_has_not_declared() -> None:
+    play = shared(1, 2, capabilities={"roots": {}})
     play.call(1)
+    play.server(ask("elicitation/create"))
+    assert len(play.heard(1)) == 1
+
+
+def test_of_several_none_is_asked_what_it_has_not_declared() -> None:
+    play = shared(1, 2, capabilities={"roots": {}})
+    play.call(1)
+    play.call(2)
     play.server(ask("elicitation/create"))
     assert "has declared what `elicitation/create` needs" in refusal(play)[1]
     assert play.heard(1) == []

@@ -68,7 +68,7 @@ class ServerSide(Base):
         if found is None:
             return
         process, server = found
-        at_work = [mark for mark, _, _, since in server.asked.values() if self.now < since + limits.TOMBSTONE_SECONDS]
+        at_work = [mark for mark, _, _, since in server.asked.values() if self.now < since + limits.CANCELLED_SECONDS]
         mark = self.choose.choice(at_work) if at_work else "all/0"
         method = self.choose.choice(["notifications/message", "x/notice"])
         if not at_work or mark != "all/0":
@@ -97,7 +97,7 @@ class ServerSide(Base):
         asking = [
             entry[0]
             for entry in server.asked.values()
-            if entry[1] in MAY_ASK and self.now < entry[3] + limits.TOMBSTONE_SECONDS
+            if entry[1] in MAY_ASK and self.now < entry[3] + limits.CANCELLED_SECONDS
         ]
         server.count += 1
         id_ = str(server.count)
