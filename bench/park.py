@@ -22,6 +22,7 @@ Json = dict[str, Any]
 
 PARK_AFTER = "0.5"
 IDLE_SECONDS = 5.0
+ENDS = 10
 PATIENCE_SECONDS = 120.0
 
 
@@ -71,6 +72,12 @@ def measure(sessions: int) -> Json:
             client.request("ping", None)
             woken.append((time.perf_counter() - began) * 1e3)
         wait_for_sleep(fleet)
+        ended: list[float] = []
+        for client in fleet.clients[:ENDS]:
+            began = time.perf_counter()
+            client.end_input()
+            client.wait(PATIENCE_SECONDS)
+            ended.append((time.perf_counter() - began) * 1e3)
         share = (full - alone) / max(1, sessions - 1)
         private = statistics.median(shim.private for shim in shims)
         return {
@@ -86,6 +93,7 @@ def measure(sessions: int) -> Json:
             "wakeups_per_second_of_the_backend": round((after[1] - before[1]) / IDLE_SECONDS, 2),
             "wake_and_answer_p50_ms": round(statistics.median(woken), 1),
             "wake_and_answer_worst_ms": round(max(woken), 1),
+            "end_of_input_to_exit_p50_ms": round(statistics.median(ended), 1),
         }
 
 

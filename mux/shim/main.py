@@ -188,8 +188,9 @@ def _introduction(options: Sequence[str], command: Sequence[str]) -> Hello:
 def _load_and_wait(fds: Sequence[int], seconds: float) -> Collection[int]:
     """Wait as `attach` asks; what comes after it is loaded while the backend thinks."""
     from mux.rendezvous.attach import wait_readable
-    from mux.shim import relay  # noqa: F401 - for the effect
+    from mux.shim import relay
 
+    del relay
     return wait_readable(fds, seconds)
 
 

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -20,8 +19,6 @@ from tests.support.processes import eventually, running
 from tests.support.runtime import DIRECT, SCRIPTED, Runtime
 from tests.support.session import Stdio
 
-PROMPT = 0.1
-"""Seconds that an end may take; a machine under load gets several tries."""
 LIST_CHANGED = "notifications/tools/list_changed"
 
 
@@ -45,23 +42,6 @@ def test_a_host_that_closes_its_end_ends_a_sleeping_session(runtime: Runtime, na
     session = sleeper(runtime, environment=shell(name, runtime.directory), stdio=stdio)
     assert session.finish() == 0
     assert not session.stderr
-
-
-def test_a_sleeping_session_ends_about_as_soon_as_one_that_is_awake(runtime: Runtime) -> None:
-    def fastest(options: tuple[str, ...], *, asleep: bool) -> float:
-        found = []
-        for _ in range(5):
-            session = runtime.ready(options=options)
-            if asleep:
-                expect_sleep(session)
-            begun = time.monotonic()
-            session.finish()
-            found.append(time.monotonic() - begun)
-        return min(found)
-
-    runtime.grace = 5.0
-    runtime.ready()
-    assert fastest(SOON, asleep=True) < fastest(("--park-after", "0"), asleep=False) + PROMPT
 
 
 def test_a_killed_host_takes_its_sleeping_session_along(runtime: Runtime) -> None:
