@@ -65,7 +65,9 @@ class Server:
         self._greetings = 0
         self._sessions = 0
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._last_descriptor = limit - DESCRIPTORS_RESERVED if limit != resource.RLIM_INFINITY else 1 << 31
+        if limit == resource.RLIM_INFINITY:
+            limit = 1 << 31
+        self._last_descriptor = limit - min(DESCRIPTORS_RESERVED, limit // 2)
 
     def start(self) -> None:
         """Accept from now on."""

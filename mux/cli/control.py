@@ -81,6 +81,7 @@ class Conversation:
     """One connection of role `control`; closed at the end of the block."""
 
     def __init__(self, attached: Attached) -> None:
+        self.place = attached.place
         self.socket = attached.place.socket
         self._attached = attached
         self._seq = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from mux.cli import control
 from mux.cli.control import Conversation, Json
 from mux.config import load
 from mux.errors import MuxError
-from mux.limits import SUCCESSION_SECONDS
+from mux.limits import SUCCESSION_SECONDS, TREE_POLL_SECONDS
 from mux.rendezvous.paths import places
 
 if TYPE_CHECKING:
@@ -46,8 +47,22 @@ def configured_options() -> list[str]:
 
 
 def await_end(conversation: Conversation, answer: Json) -> None:
-    """Until the backend that gave `answer` has gone. Raises MuxError if it does not go."""
-    if not conversation.wait_for_end(SUCCESSION_SECONDS):
-        who = f"the backend at {conversation.socket} (pid {answer['pid']})"
-        advice = f"`mux logs` says why; `kill -9 {answer['pid']}` ends it and its servers"
-        raise MuxError(f"{who} is still there after {SUCCESSION_SECONDS:.0f} s. {advice}")
+    """Until the backend that gave `answer` has gone, and its lock is free. Raises MuxError if it does not go."""
+    deadline = time.monotonic() + SUCCESSION_SECONDS
+    gone = conversation.wait_for_end(SUCCESSION_SECONDS)
+    while not gone or _is_held(conversation.place):
+        if time.monotonic() > deadline:
+            who = f"the backend at {conversation.socket} (pid {answer['pid']})"
+            advice = f"`mux logs` says why; `kill -9 {answer['pid']}` ends it and its servers"
+            raise MuxError(f"{who} is still there after {SUCCESSION_SECONDS:.0f} s. {advice}")
+        time.sleep(TREE_POLL_SECONDS)
+
+
+def _is_held(place: Place) -> bool:
+    """Whether a process holds the lock: the backend, as long as it lives."""
+    from mux.rendezvous.lock import try_lock  # cannot be imported on Windows
+
+    lock = try_lock(place.lock)
+    if lock is not None:
+        os.close(lock)
+    return lock is None
