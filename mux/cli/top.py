@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     interrupts.install()
     with _screen():
         while True:
-            size = shutil.get_terminal_size()
+            size = _size()
             view = screen.terminal(width=size.columns, colour=True)
             _draw(_lines(candidates, view), size.lines)
             if _key_within(options.interval) in _QUIT:
@@ -70,12 +70,18 @@ def _lines(candidates: Sequence[Place], view: screen.View) -> list[str]:
     return [clock, *screen.lines(state, view)]
 
 
+def _size() -> os.terminal_size:
+    """As it is now: COLUMNS and LINES do not follow a window that is resized."""
+    size = os.get_terminal_size(sys.stdout.fileno())
+    return size if size.columns and size.lines else shutil.get_terminal_size()
+
+
 def _draw(lines: list[str], height: int) -> None:
     """Over what is there, from the top, so that nothing flickers."""
     if len(lines) > height:
         rest = len(lines) - height + 1
         lines = [*lines[: height - 1], f"… {rest} more lines: `mux status` has them all"]
-    sys.stdout.write("\x1b[H" + "\r\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J")
+    sys.stdout.write("\x1b[H" + "\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J")
     sys.stdout.flush()
 
 

@@ -79,7 +79,7 @@ def test_a_screen_is_never_longer_than_the_terminal(runtime: Runtime) -> None:
         terminal.press("q")
         terminal.child.wait(20)
         screen = terminal.said.split("\x1b[H")[-1].split("\x1b[J")[0]
-        assert screen.count("\r\n") == ROWS - 1
+        assert screen.count("\n") == ROWS - 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
