@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -195,7 +195,7 @@ def _unused(place: Place, conversation: Conversation, least: float) -> Iterator[
 
 
 @contextlib.contextmanager
-def _lock(place: Place) -> Iterator[bool]:
+def _lock(place: Place) -> Generator[bool, None, None]:
     """Hold the lock of a place in the block, so that no backend starts; whether it was free."""
     from mux.rendezvous.lock import try_lock  # cannot be imported on Windows
 

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ LINE = re.compile(
 
 
 @contextmanager
-def following(runtime: Runtime, *arguments: str, said: Path) -> Iterator[subprocess.Popen[bytes]]:
+def following(runtime: Runtime, *arguments: str, said: Path) -> Generator[subprocess.Popen[bytes], None, None]:
     argv = [program("mux"), "logs", "-f", "--socket", str(runtime.socket), *arguments]
     with open(said, "wb") as out:
         child = subprocess.Popen(
@@ -108,7 +108,7 @@ def test_a_server_that_does_not_start_and_a_session_that_is_refused_have_their_r
     assert "not found" in failed["reason"]
     peer = Peer(str(runtime.socket))
     peer.hello(argv=[b"sh"], options=[b"scope=odd"])
-    assert peer.until(frames.REFUSE)
+    peer.until(frames.REFUSE)
     peer.close()
     (refused,) = logged(runtime, "connection.refused")
     assert (refused["pid"], "odd" in refused["reason"]) == (str(os.getpid()), True)

@@ -9,7 +9,7 @@ import signal
 import struct
 import subprocess
 import termios
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
@@ -46,7 +46,7 @@ class Terminal:
 
 
 @contextmanager
-def top(runtime: Runtime) -> Iterator[Terminal]:
+def top(runtime: Runtime) -> Generator[Terminal, None, None]:
     argv = [program("mux"), "top", "--interval", "0.5", "--socket", str(runtime.socket)]
     terminal = Terminal(*argv, environment=runtime.environment)
     try:

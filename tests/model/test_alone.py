@@ -173,7 +173,10 @@ def test_a_session_sees_the_same_alone_and_among_others(seed: int) -> None:
     compare(Random(seed), 120)
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
 @given(st.randoms(use_true_random=False), st.integers(1, 12))
 def test_the_same_in_short_scripts_that_can_be_shrunk(choose: Random, length: int) -> None:
     compare(choose, length)

@@ -37,7 +37,10 @@ def test_the_same_where_most_requests_have_to_wait(seed: int, monkeypatch: pytes
     live(Random(seed), 400)
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
 @given(st.randoms(use_true_random=False), st.integers(5, 60))
 def test_the_same_in_short_lives_that_can_be_shrunk(choose: Random, steps: int) -> None:
     live(choose, steps)

@@ -187,6 +187,7 @@ async def alone(one: Client) -> Any:
 
 async def together(a: Client, b: Client) -> Any:
     """The other is at work, so the first question could be for either: refused. Then they take turns."""
+    refused: Any = None
     async with anyio.create_task_group() as group:
         group.start_soon(b.call, "wait")
         await waiting(a, 1)

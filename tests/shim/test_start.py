@@ -45,7 +45,7 @@ AGAIN = FIRST - {name for name in FIRST if name.startswith("mux.config")} - {
 """After a sleep there is no command line to read and no backend to look for."""
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "scripts" / "mux-shim"
+SCRIPT = ROOT / "mux" / "shim" / "mux-shim"
 PYTHON_ITSELF = {"_signal"}
 
 
