@@ -314,6 +314,7 @@ CONFIGURABLE: dict[str, tuple[float, float]] = {
     "hello_seconds": (0.1, 60.0),
     "sessions": (1, 1 << 20),
     "backend_deaths": (1, 1 << 20),
+    "self_check_seconds": (0.1, 3600.0),
 }
 """Name in `[limits]` → the least and the most. Whoever uses one reads it as `limits.NAME`, never by its own name."""
 

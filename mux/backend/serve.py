@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from mux import __version__
+from mux import __version__, limits
 from mux.backend import logs, record
 from mux.backend.control import Arguments, ControlConnection
 from mux.backend.orders import Orders
@@ -26,7 +26,7 @@ from mux.backend.status import status
 from mux.backend.upstreams import Upstreams
 from mux.core.events import ProcessTree
 from mux.failpoints import ARMED, hit
-from mux.limits import DRAIN_SECONDS, SELF_CHECK_SECONDS, STOP_STEP_SECONDS
+from mux.limits import DRAIN_SECONDS, STOP_STEP_SECONDS
 from mux.rendezvous import files
 from mux.rendezvous.listener import inode, unlink_own
 from mux.rendezvous.paths import Place
@@ -177,7 +177,7 @@ class Backend:
     async def _check(self) -> None:
         """Now and then see whether our files still stand where others look, and what descends from our servers."""
         while self._serving:
-            await anyio.sleep(SELF_CHECK_SECONDS)
+            await anyio.sleep(limits.SELF_CHECK_SECONDS)
             self._upstreams.look()
             for child in self._upstreams:
                 self._runtime.dispatch(ProcessTree(child.process, child.detached))

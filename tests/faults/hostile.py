@@ -73,7 +73,7 @@ def scream(given: dict[str, Any], _token: Any) -> str:
 
 
 def garbage(_given: dict[str, Any], _token: Any) -> str:
-    write(b"\xff\xfe\x00garbage\n{\n[]\nnull\n{\"jsonrpc\":\"2.0\"}\n" + b"[" * 100_000 + b"\n\n\r\n")
+    write(b'\xff\xfe\x00garbage\n{\n[]\nnull\n{"jsonrpc":"2.0"}\n' + b"[" * 100_000 + b"\n\n\r\n")
     return "written"
 
 

@@ -64,7 +64,8 @@ def test_a_stopped_session_under_a_flood_is_dropped_and_nobody_else_notices(runt
         looker.join()
         stopped.child.send_signal(signal.SIGCONT)
     stormy = latency(other)
-    report(f"p99 of the others {calm * 1e3:.1f} ms before, {stormy * 1e3:.1f} ms after; grew {(most - before) / MIB:.0f} MiB")
+    grown = (most - before) / MIB
+    report(f"p99 of the others {calm * 1e3:.1f} ms before, {stormy * 1e3:.1f} ms after; grew by {grown:.0f} MiB")
     assert most - before < 64 * MIB
     begun = time.monotonic()
     assert runtime.mux("stop", "--socket", str(runtime.socket)).returncode == 0

@@ -1,0 +1,383 @@
+"""What an operator does to running sessions, and what the sessions do when their backend keeps dying."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import mux
+from tests.faults.support import Watch, configure, descriptors, overlaps, report, times
+from tests.faults.test_load import Load
+from tests.support.processes import eventually, running
+from tests.support.runtime import SCRIPTED, Runtime
+from tests.support.session import Failed, Session
+
+UPSTREAM_UNAVAILABLE = -31001
+DONE, REFUSED, NOTHING = 0, 1, 3
+SESSIONS = 4
+
+
+def mux_(runtime: Runtime, *words: str) -> subprocess.CompletedProcess[str]:
+    return runtime.mux(*words, "--socket", str(runtime.socket))
+
+
+def refused(session: Session) -> str:
+    """The message with which a request is refused that was not run."""
+    with pytest.raises(Failed) as failed:
+        session.request("tools/list")
+    assert failed.value.error["code"] == UPSTREAM_UNAVAILABLE
+    assert failed.value.error["data"]["mux"]["executionState"] == "not_started"
+    return str(failed.value.error["message"])
+
+
+def served(session: Session) -> bool:
+    try:
+        session.request("tools/list")
+    except Failed:
+        return False
+    return True
+
+
+# --- restart ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["mux restart", "mux restart 1", "SIGTERM"])
+def test_a_planned_restart_under_load_costs_no_request(runtime: Runtime, lives: Path, tmp_path: Path, how: str) -> None:
+    runtime.grace = 5.0
+    effects = tmp_path / "effects"
+    effects.touch()
+    sessions = [runtime.ready(*SCRIPTED, "--lives", str(lives)) for _ in range(SESSIONS)]
+    loads = [Load(session, number, effects) for number, session in enumerate(sessions)]
+    with Watch(runtime.socket) as watch:
+        for load in loads:
+            load.start()
+        for _ in range(times(2, 50)):
+            time.sleep(0.5)
+            if how == "SIGTERM":
+                backend = runtime.backend()
+                backend.send_signal(signal.SIGTERM)
+                eventually("it has left", lambda backend=backend: not running(backend.pid))
+                eventually("the next one serves", runtime.socket.exists)
+            else:
+                done = mux_(runtime, *how.split()[1:])
+                assert done.returncode == 0, done.stderr
+        for load in loads:
+            load.stopping.set()
+        for load in loads:
+            load.join(90)
+    assert sum(load.check() for load in loads) == 0
+    marks = effects.read_text(encoding="utf-8").split()
+    assert len(marks) == len(set(marks))
+    assert not overlaps(lives)
+    assert not watch.overlaps
+    report(f"{how}: {sum(len(load.kinds) for load in loads)} requests, none lost")
+
+
+def test_a_newer_version_takes_over_with_all_sessions_connected(runtime: Runtime, tmp_path: Path) -> None:
+    runtime.grace = 5.0
+    sessions = [runtime.ready() for _ in range(SESSIONS)]
+    call = sessions[0].begin_call("sleep", seconds=1)
+    python = newer(tmp_path)
+    done = subprocess.run(
+        [python, "-P", "-m", "mux", "restart", "--socket", str(runtime.socket)],
+        env=runtime.environment,
+        cwd=runtime.project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{SESSIONS} of {SESSIONS} sessions connected" in done.stdout
+    assert f"mux {mux.__version__} " in done.stdout
+    assert "mux 99.0 " in done.stdout
+    assert sessions[0].text(call) == "slept"
+    assert len({session.pid() for session in sessions}) == 1
+    assert runtime.status()["backend"]["version"] == "99.0"
+
+
+def newer(directory: Path) -> str:
+    """The interpreter of an environment that has a later version of the package."""
+    package = directory / "later" / "mux"
+    shutil.copytree(Path(mux.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (package / "__init__.py").read_text(encoding="utf-8")
+    (package / "__init__.py").write_text(text.replace(mux.__version__, "99.0"), encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(directory / "venv")], check=True, timeout=60)
+    python = str(directory / "venv" / "bin" / "python")
+    where = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout.strip()
+    paths = f"{package.parent}\n{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n"
+    Path(where, "later.pth").write_text(paths, encoding="utf-8")
+    return python
+
+
+def test_restart_says_what_it_did_where_there_is_nothing_to_restart(runtime: Runtime) -> None:
+    done = mux_(runtime, "restart")
+    assert done.returncode == 0
+    assert "No backend is running" in done.stdout
+    runtime.ready()
+    wrong = mux_(runtime, "restart", "9")
+    assert wrong.returncode in {1, 2}
+    assert "no server 9" in wrong.stderr
+
+
+# --- stop and start -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", [[], ["1"]])
+def test_what_was_stopped_stays_so_and_says_why_until_start(runtime: Runtime, what: list[str]) -> None:
+    runtime.grace = 5.0
+    sessions = [runtime.ready(), runtime.ready()]
+    server = sessions[0].pid()
+    call = sessions[0].begin_call("sleep", seconds=0.5)
+    done = mux_(runtime, "stop", *what)
+    assert done.returncode == 0, done.stderr
+    assert "2 sessions" in done.stdout
+    assert sessions[0].text(call) == "slept", "what was in flight is answered first"
+    eventually("the server is gone", lambda: not running(server))
+    for _ in range(3):
+        assert all("mux stop" in refused(session) for session in sessions)
+        time.sleep(0.7)
+    assert bool(runtime.backends()) == bool(what)
+    assert mux_(runtime, "start").returncode == 0
+    for session in sessions:
+        eventually("it is served again", lambda session=session: served(session))
+        assert session.call("echo", text="on") == "on"
+    assert all(session.stderr == "" for session in sessions)
+
+
+def test_a_new_session_brings_back_what_was_stopped(runtime: Runtime) -> None:
+    old = runtime.ready()
+    assert mux_(runtime, "stop").returncode == 0
+    assert "mux stop" in refused(old)
+    new = runtime.ready()
+    eventually("the old one is served again", lambda: served(old))
+    assert new.pid() == old.pid()
+
+
+def test_a_stopped_server_of_one_session_alone_is_not_brought_back_by_it(runtime: Runtime) -> None:
+    session = runtime.ready(options=["--no-share"])
+    assert mux_(runtime, "stop", "1").returncode == 0
+    for _ in range(3):
+        assert "mux stop" in refused(session)
+        time.sleep(0.5)
+    assert mux_(runtime, "start").returncode == 0
+    eventually("it is served again", lambda: served(session))
+
+
+def test_stop_and_start_say_what_they_did_where_nothing_runs(runtime: Runtime) -> None:
+    assert "there is nothing to stop" in mux_(runtime, "stop").stdout
+    started = mux_(runtime, "start")
+    assert (started.returncode, "Started the backend" in started.stdout) == (0, True)
+    assert "runs" in mux_(runtime, "start").stdout
+    assert mux_(runtime, "stop").returncode == 0
+    runtime.expect_empty()
+
+
+# --- a backend that keeps dying -----------------------------------------------------------------
+
+
+def test_a_crash_loop_is_answered_by_the_shim_itself_which_tries_again_later(runtime: Runtime) -> None:
+    session = runtime.ready()
+    for _ in range(3):
+        backend = runtime.backend()
+        backend.kill()
+        eventually("it is dead", lambda backend=backend: not running(backend.pid))
+        if _ < 2:
+            eventually("the next one serves", lambda: served(session))
+    assert "3 times within a minute" in refused(session)
+    assert not runtime.backends()
+    eventually("it is tried again", lambda: served(session))
+    assert session.call("echo", text="on") == "on"
+    assert session.stderr == ""
+
+
+# --- prune --------------------------------------------------------------------------------------
+
+
+def test_prune_ends_only_what_nobody_uses_and_only_if_told_to(runtime: Runtime) -> None:
+    runtime.grace = 3600.0
+    assert mux_(runtime, "prune").returncode == NOTHING
+    session = runtime.ready()
+    assert mux_(runtime, "prune", "--older-than", "0", "--yes").returncode == NOTHING, "it has a session"
+    assert session.call("echo", text="on") == "on"
+    server, backend = session.pid(), runtime.backend()
+    session.finish()
+    eventually("it has no session", lambda: not runtime.status()["sessions"])
+    assert mux_(runtime, "prune").returncode == NOTHING, "it is young"
+    listed = mux_(runtime, "prune", "--older-than", "0")
+    assert listed.returncode == DONE
+    assert str(backend.pid) in listed.stdout
+    assert running(backend.pid), "it was only listed"
+    done = mux_(runtime, "prune", "--older-than", "0", "--yes")
+    assert (done.returncode, "Ended 1 of 1" in done.stdout) == (DONE, True)
+    eventually("both are dead", lambda: not running(server) and not running(backend.pid))
+
+
+def test_prune_ends_servers_without_a_session_of_a_backend_that_has_others(runtime: Runtime) -> None:
+    runtime.grace = 3600.0
+    used, unused = runtime.ready(), runtime.ready(*SCRIPTED, "--name", "unused")
+    server = unused.pid()
+    unused.finish()
+    eventually("one session is left", lambda: len(runtime.status()["sessions"]) == 1)
+    assert mux_(runtime, "prune", "--older-than", "0").returncode == DONE
+    assert mux_(runtime, "prune", "--older-than", "0", "--yes").returncode == DONE
+    eventually("it is dead", lambda: not running(server))
+    assert used.call("echo", text="on") == "on"
+    used.finish()
+    mux_(runtime, "stop")
+
+
+def test_prune_ends_what_a_killed_backend_has_left_and_nothing_that_only_looks_like_it(runtime: Runtime) -> None:
+    configure(runtime, self_check_seconds=0.2)
+    session = runtime.ready()
+    left = int(session.call("spawn", detached=True))
+    backend = runtime.backend()
+    eventually("it is recorded", lambda: str(left) in runtime.record.read_text(encoding="utf-8"))
+    session.child.send_signal(signal.SIGSTOP)
+    backend.kill()
+    session.child.kill()
+    eventually("it is dead", lambda: not running(backend.pid))
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"]) as innocent:
+        record = json.loads(runtime.record.read_text(encoding="utf-8"))
+        record["upstreams"][0]["tree"].append([innocent.pid, 1])
+        runtime.record.write_text(json.dumps(record), encoding="utf-8")
+        try:
+            listed = mux_(runtime, "prune", "--older-than", "0")
+            assert (listed.returncode, str(left) in listed.stdout) == (DONE, True)
+            assert str(innocent.pid) not in listed.stdout
+            assert mux_(runtime, "prune", "--older-than", "0", "--yes").returncode == DONE
+            eventually("it is dead", lambda: not running(left))
+            assert innocent.poll() is None
+        finally:
+            innocent.kill()
+    assert mux_(runtime, "prune", "--older-than", "0").returncode == NOTHING
+    runtime.record.unlink()
+    runtime.socket.unlink()
+
+
+# --- self-check and state files -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["socket deleted", "lock deleted", "socket replaced", "directory deleted"])
+def test_a_backend_that_is_no_longer_found_serves_the_old_and_leaves(runtime: Runtime, what: str) -> None:
+    configure(runtime, self_check_seconds=0.2)
+    place = runtime.directory / "run"
+    runtime.socket, runtime.lock, runtime.record = (place / f"s.{end}" for end in ("sock", "lock", "json"))
+    old = runtime.ready()
+    backend = runtime.backend()
+    listening = descriptors(backend.pid)
+    if what == "directory deleted":
+        shutil.rmtree(place)
+    elif what == "lock deleted":
+        runtime.lock.unlink()
+    else:
+        runtime.socket.unlink()
+        if what == "socket replaced":
+            runtime.socket.touch()
+    if what == "directory deleted":
+        eventually("it has noticed", lambda: descriptors(backend.pid) < listening)
+    else:
+        log = place / "s.log"
+        eventually("it has noticed", lambda: "socket.lost" in log.read_text(encoding="utf-8"))
+    assert old.call("echo", text="on") == "on"
+    if what == "socket replaced":
+        runtime.socket.unlink()
+    if what in {"lock deleted", "directory deleted"}:  # else the old one holds the lock until its last session goes
+        new = runtime.ready()
+        assert new.pid() != old.pid()
+        record = runtime.record.read_bytes()
+        old.finish()
+        eventually("the old backend has left", lambda: not running(backend.pid))
+        assert runtime.record.read_bytes() == record, "the successor's record is none of its business"
+        assert new.call("echo", text="on") == "on"
+        new.finish()
+    else:
+        old.finish()
+    eventually("the old backend has left", lambda: not running(backend.pid))
+    runtime.expect_empty()
+
+
+GARBAGE = [
+    b"",
+    b"{",
+    b"\0" * 4096,
+    b"[]",
+    b"null",
+    b'{"process":[1,2]',
+    b"x" * (2 << 20),
+    b"[" * 50_000,
+    b"\xff\n1 1\n",
+]
+
+
+def test_nobody_notices_that_the_state_files_are_rewritten_all_the_time(runtime: Runtime) -> None:
+    """Garbage, nothing, a directory, a link, and a record that names an innocent process."""
+    configure(runtime, self_check_seconds=0.2, backend_deaths=1 << 20)
+    fail = runtime.directory / "s.fail"
+    random_ = random.Random(5)
+    stopping = threading.Event()
+    innocent = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    forged = {
+        "process": [1, 1],
+        "boot": Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
+        "version": "0",
+        "upstreams": [{"leader": [innocent.pid, 1], "mark": "x", "tree": [[innocent.pid, 2]]}],
+    }
+
+    def fuzz() -> None:
+        while not stopping.wait(0.005):
+            path = random_.choice((fail, runtime.record))
+            try:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+                match random_.randrange(6):
+                    case 0:
+                        path.mkdir()
+                    case 1:
+                        path.symlink_to("/etc/hostname")
+                    case 2:
+                        path.write_text(json.dumps(forged), encoding="utf-8")
+                    case 3:
+                        pass
+                    case _:
+                        path.write_bytes(random_.choice(GARBAGE))
+            except (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                continue  # the program was quicker
+
+    sessions = [runtime.ready(), runtime.ready()]
+    fuzzer = threading.Thread(target=fuzz)
+    fuzzer.start()
+    rounds = times(4, 200)
+    try:
+        for number in range(rounds):
+            assert all(session.call("echo", text="on") == "on" for session in sessions)
+            runtime.ready(*SCRIPTED, "--name", str(number)).finish()
+            if number % 2:
+                runtime.backend().kill()
+                assert all(served(session) for session in sessions)
+    finally:
+        stopping.set()
+        fuzzer.join()
+        lives_on = innocent.poll() is None
+        innocent.kill()
+        innocent.wait()
+    assert lives_on
+    for path in (fail, runtime.record):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+    assert psutil.pid_exists(sessions[0].child.pid)
