@@ -179,7 +179,7 @@ def companioned() -> Any:
 def connect(server: Any) -> Any:
     """In the place of `_connect_inproc`, which has a short cut for the modern era."""
 
-    async def connected(stack: AsyncExitStack, _mode: str, raise_exceptions: bool) -> Any:  # noqa: FBT001  as there
+    async def connected(stack: AsyncExitStack, _mode: str, raise_exceptions: bool) -> Any:
         transport = memory.InMemoryTransport(server, raise_exceptions=raise_exceptions)
         return JSONRPCDispatcher(*(await stack.enter_async_context(transport)))
 
