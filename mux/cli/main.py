@@ -52,17 +52,35 @@ COMMANDS = (
 """Each has `add_parser`, which sets `run`, a function from the parsed options to the exit code."""
 
 
+_EPILOG = """\
+first steps:
+  mux demo                  what sharing saves on this machine, with real processes
+  mux install               how the servers of your hosts would be shared; --yes does it
+  mux status                who shares what now, and what that saves; `mux top`: live
+
+if something is wrong:
+  mux doctor                what it is, and what to do
+  mux logs -f               what the backend does; `mux logs 2`: what server 2 wrote to stderr
+  mux explain 3 5           why sessions 3 and 5 share a server, or why they do not
+  mux restart               a fresh start, or a new version, with all sessions kept
+
+`mux COMMAND --help` says more of each.
+Exit codes: 0 done, 1 failed, 2 wrong command line, 128+N ended by signal N."""
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     root = argparse.ArgumentParser(
         prog="mux",
-        description="See and run the multiplexer that shares MCP servers between sessions. "
+        usage="mux COMMAND [options]",
+        description="See and run the multiplexer that shares MCP servers between sessions.\n"
         "A host starts `mux-shim COMMAND`, not this command.",
-        epilog="Exit codes: 0 done, 1 failed, 2 wrong command line, 128+N ended by signal N.",
+        epilog=_EPILOG,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=16),
         allow_abbrev=False,
     )
     root.add_argument("--version", action="version", version=f"mux {__version__}")
-    commands = root.add_subparsers(metavar="COMMAND", title="commands")
+    commands = root.add_subparsers(metavar="", title="commands", prog="mux")
     for command in COMMANDS:
         command.add_parser(commands)
     return root
