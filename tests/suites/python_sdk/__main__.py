@@ -1,7 +1,7 @@
 """The Python SDK's interaction tests: in memory, through a server's stdio, and through mux-shim.
 
 `python -m tests.suites.python_sdk` downloads the SDK's source and what its tests need into the cache, runs them in each
-way, and fails if the shim makes a difference that `differences.json` does not explain. `--record` writes `baseline.json`.
+way, and fails if the shim makes a difference that `differences.json` does not explain. `--record` writes the baseline.
 `--companions N` lets N other sessions of each test's server send requests with equal ids and tokens meanwhile.
 """
 
