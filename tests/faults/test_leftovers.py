@@ -16,14 +16,16 @@ from tests.support.processes import eventually, running
 from tests.support.runtime import SCRIPTED, Runtime, program
 from tests.support.session import Session
 
-CGROUPS = Path("/sys/fs/cgroup")
+CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
+"""Where version 2 is mounted, alone or beside version 1."""
 HEX = 16
 
 
 @pytest.fixture
 def cgroup() -> Iterator[Path]:
     """A control group of one's own, with a switch that kills all in it."""
-    path = CGROUPS / f"muxt-{os.getpid()}"
+    root = next((root for root in CGROUPS if (root / "cgroup.procs").exists()), CGROUPS[0])
+    path = root / f"muxt-{os.getpid()}"
     try:
         path.mkdir()
     except OSError as error:

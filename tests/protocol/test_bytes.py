@@ -23,7 +23,7 @@ VALUES = {
 }
 
 
-@pytest.fixture(params=VALUES.values(), ids=VALUES.keys())
+@pytest.fixture(params=list(VALUES.values()), ids=list(VALUES))
 def value(request: pytest.FixtureRequest) -> str:
     found: str = request.param
     return found
@@ -31,7 +31,7 @@ def value(request: pytest.FixtureRequest) -> str:
 
 def line(session: Session, words: bytes) -> bytes:
     """The line of the session's that holds the words, once it is there."""
-    return eventually(f"a line has {words!r}", lambda: next((one for one in session.lines if words in one), None))
+    return eventually(f"a line has {words!r}", lambda: next((one for one in session.lines if words in one), b""))
 
 
 def test_bytes_of_a_host_arrive_as_sent(runtime: Runtime, mode: str, value: str) -> None:

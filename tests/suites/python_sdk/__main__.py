@@ -72,7 +72,8 @@ def main() -> int:
     if given.record:
         baseline: dict[str, Any] = {"mcp": VERSION, "tests": len(seen["memory"]), "failed": failed}
         (HERE / "baseline.json").write_text(json.dumps(baseline, indent=1) + "\n", encoding="utf-8")
-    explained: dict[str, str] = json.loads((HERE / "differences.json").read_text(encoding="utf-8"))
+    reasons: dict[str, dict[str, str]] = json.loads((HERE / "differences.json").read_text(encoding="utf-8"))
+    explained = {**reasons["always"], **(reasons["companions"] if given.companions else {})}
     different = [name for name in failed["shim"] if name not in failed["direct"]]
     for name in different:
         print(f"{name}\n    {explained.get(name.rpartition('::')[2].partition('[')[0], 'NOT EXPLAINED')}")

@@ -40,6 +40,8 @@ BETWEEN_SECONDS = 0.002
 
 directory = Path(tempfile.mkdtemp(prefix="mux-suite-", dir="/tmp"))
 numbers = count()
+VERSION = "io.modelcontextprotocol/protocolVersion"
+FOR_ALL = ("/list_changed", "/elicitation/complete")
 CLOSED = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead)
 
 
@@ -147,6 +149,8 @@ async def companion(server: Path, spoken: anyio.Event, sent: list[bytes]) -> Non
     """Another session of the same server, which must never see more than the answers to what it asked."""
     await spoken.wait()
     opening = json.loads(sent[0])
+    if opening.get("method") != "initialize" and VERSION not in opening.get("params", {}).get("_meta", {}):
+        return  # a client that is not let in: others would not share its server
     async with _ended(await started(server)) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -166,7 +170,7 @@ async def companion(server: Path, spoken: anyio.Event, sent: list[bytes]) -> Non
                 heard = json.loads(await answers.receive_until(b"\n", LINE_BYTES))
                 if "id" in heard:
                     break
-                assert heard["method"].endswith("/list_changed"), f"a companion heard {heard}"
+                assert heard["method"].endswith(FOR_ALL), f"a companion heard {heard}"
             assert "method" not in heard, f"a companion was asked {heard}"
             assert heard["id"] == number, f"a companion got {heard}"
             await anyio.sleep(BETWEEN_SECONDS)

@@ -1,0 +1,142 @@
+"""Failpoints themselves, and the small pure parts that faults are met with."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mux import limits
+from mux.failpoints import SITES, parse
+from mux.limits import BACKEND_DEATHS_SECONDS, CRASH_LOOP_CEILING_SECONDS, CRASH_LOOP_FIRST_SECONDS
+from mux.rendezvous import files
+from mux.shim.breaker import Breaker
+
+ROOT = Path(__file__).parents[2]
+SOURCES = [path for path in (ROOT / "mux").rglob("*.py") if path.name != "failpoints.py"]
+
+
+def run(code: str, failpoints: str | None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **({} if failpoints is None else {"MUX_FAILPOINTS": failpoints})}
+    command = [sys.executable, "-c", f"from mux.failpoints import ARMED, hit\n{code}"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+
+
+def test_every_place_is_in_the_program_once_and_every_call_names_one() -> None:
+    called = [site for path in SOURCES for site in re.findall(r'\bhit\("([\w.]+)"\)', path.read_text(encoding="utf-8"))]
+    assert sorted(called) == sorted(SITES)
+    assert len(SITES) >= 15
+
+
+def test_no_place_is_asked_for_where_none_is_armed() -> None:
+    for path in SOURCES:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for before, line in itertools.pairwise(lines):
+            if re.search(r'\bhit\("', line) and not re.search(r"def _written", before):
+                assert before.strip() == "if ARMED:", f"{path}: {line}"
+
+
+def test_unset_means_unarmed() -> None:
+    assert run("print(ARMED)", None).stdout == "False\n"
+    assert run("print(ARMED)", "").stdout == "False\n"
+
+
+def test_an_error_is_an_error_of_the_system_at_that_place_only() -> None:
+    done = run('hit("exit.begun"); print("on"); hit("lock.taken")', "lock.taken=error")
+    assert done.stdout == "on\n"
+    assert "OSError: [Errno 5] failpoint lock.taken" in done.stderr
+
+
+def test_a_kill_is_a_kill() -> None:
+    assert run('hit("lock.taken")', "lock.taken=kill").returncode == -9
+
+
+def test_a_delay_delays() -> None:
+    found = parse("spawn.forked=delay:0.05")
+    begun = time.monotonic()
+    found["spawn.forked"]()
+    assert time.monotonic() - begun >= 0.05
+
+
+def test_a_token_is_for_one_process(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.touch()
+    fault = parse(f"lock.taken=error:{token}")["lock.taken"]
+    with pytest.raises(OSError, match="failpoint"):
+        fault()
+    fault()
+
+
+def test_a_chance_of_none_never_happens() -> None:
+    fault = parse("lock.taken=error:0")["lock.taken"]
+    for _ in range(100):
+        fault()
+
+
+@pytest.mark.parametrize("text", ["nowhere=kill", "lock.taken", "lock.taken=explode", "lock.taken=delay:x"])
+def test_what_means_nothing_is_said_and_ignored(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse(text)
+    done = run("print(ARMED)", text)
+    assert (done.returncode, done.stdout) == (0, "False\n")
+    assert done.stderr.count("\n") == 1
+
+
+# --- the breaker of a shim ----------------------------------------------------------------------
+
+
+def test_the_first_death_is_met_at_once_and_a_crash_loop_with_growing_patience() -> None:
+    breaker = Breaker()
+    assert breaker.died(100.0) == 0.0
+    assert 0.0 < breaker.died(101.0) < CRASH_LOOP_FIRST_SECONDS
+    assert breaker.reason == ""
+    waits = [breaker.died(102.0 + number) for number in range(8)]
+    assert waits[:3] == [CRASH_LOOP_FIRST_SECONDS * 2**n for n in range(3)]
+    assert waits[-1] == CRASH_LOOP_CEILING_SECONDS
+    assert "10 times" in breaker.reason
+
+
+def test_deaths_far_apart_are_no_crash_loop() -> None:
+    breaker = Breaker()
+    for number in range(10):
+        assert breaker.died(number * BACKEND_DEATHS_SECONDS) == 0.0
+        assert breaker.reason == ""
+    assert limits.BACKEND_DEATHS == 3
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def test_a_file_is_replaced_whole_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+    files.replace(str(path), b"new" * 100_000, renaming=lambda: path.read_bytes() == b"old" or pytest.fail("too soon"))
+    assert path.read_bytes() == b"new" * 100_000
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+
+    def fail() -> None:
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        files.replace(str(path), b"new", renaming=fail)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_of_others(tmp_path: Path) -> None:
+    for name in ("s.json", "s.json.abc.tmp", "other.json.abc.tmp", "s.json.abc"):
+        (tmp_path / name).touch()
+    files.discard_unfinished(str(tmp_path / "s.json"))
+    assert sorted(os.listdir(tmp_path)) == ["other.json.abc.tmp", "s.json", "s.json.abc"]
