@@ -176,6 +176,9 @@ SHIM_QUEUE_BYTES = 4 * MIB
 RECONNECT_CEILING_SECONDS = 5.0
 """Longest pause between two rounds of a shim that lost its backend, doubling from BACKOFF_CEILING_SECONDS."""
 
+RETURN_SECONDS = 3 * RECONNECT_CEILING_SECONDS
+"""After `mux start` a backend waits at least so long for sessions: two jittered rounds of a shim that was stopped."""
+
 BACKEND_DEATHS = 3
 BACKEND_DEATHS_SECONDS = 60.0
 CRASH_LOOP_FIRST_SECONDS = 1.0

@@ -391,8 +391,10 @@ class Pool:
         for session in sessions:
             self._session_closed(events.SessionClosed(session.id), now)
 
-    def _permit(self, _event: events.Permit, _now: float) -> None:
+    def _permit(self, _event: events.Permit, now: float) -> None:
         self._halted.clear()
+        if not self.sessions:  # those that may come back look for a backend only now and then
+            self.timers.set("exit", now + max(self.grace, limits.RETURN_SECONDS))
 
     def _restart(self, event: events.Restart, now: float) -> None:
         for router in self.routers.values():

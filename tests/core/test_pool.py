@@ -177,6 +177,12 @@ class TestHalt:
             play.run(end)
             play(opened(4, resumed=True), welcome(4))
 
+    def test_a_backend_that_was_told_to_serve_again_waits_for_those_who_may_come_back(self) -> None:
+        play = Play(grace=0.0)
+        play(Permit())
+        play.wait(limits.RETURN_SECONDS - 1)
+        play.wait(1, EXIT)
+
 
 class TestReplay:
     """A session of an earlier backend; its answered lines were kept."""
