@@ -193,7 +193,7 @@ def test_what_an_unknown_version_left_is_not_guessed_at(bench: Bench, tmp_path: 
     notes.write_bytes((FORMAT + 1).to_bytes(2, "little") + b"something else")
     backend = bench.backend
     ours, theirs = socket.socketpair()
-    code = "import os, sys; fd = int(sys.argv.pop(1)); os.dup2(fd, 20); os.close(fd); os.dup2(20, 3); os.close(20); "
+    code = "import os, sys; given = int(sys.argv.pop(1)); os.dup2(given, 3); given == 3 or os.close(given); "
     code += "os.dup2(os.open(sys.argv.pop(1), os.O_RDONLY), 4); from mux.shim.wake import main; sys.exit(main())"
     shim = subprocess.Popen(
         [sys.executable, "-c", code, str(theirs.fileno()), str(notes), "--socket", str(bench.socket), "server", "-x"],
