@@ -18,7 +18,7 @@ from mux import __version__, limits
 from mux.config.values import limit
 from mux.errors import MuxError, RendezvousError, UsageError
 from mux.failpoints import ARMED, hit
-from mux.limits import GRACE_SECONDS
+from mux.limits import GRACE_SECONDS, LISTEN_BACKLOG
 from mux.rendezvous.paths import Place, places
 
 _PYTHON_IGNORES = {signal.SIGPIPE, signal.SIGXFSZ}
@@ -87,6 +87,7 @@ def _serve_inherited(options: argparse.Namespace) -> None:
     try:
         place = Place(options.socket)
         listener = socket.socket(fileno=options.inherit_listener)
+        listener.listen(LISTEN_BACKLOG)  # again: a peer's credentials are those of whoever did it last, not our starter
         log = Path(place.socket.removesuffix(".sock") + ".log")
         _run(options, place, options.inherit_lock, listener, log=log, ready=lambda: report(b"ok"))
     except MuxError as error:

@@ -220,8 +220,9 @@ class _Loop:
     def introduce(self, sock: Socket, place: Place, patience: _Patience) -> Attached | float:
         """Say HELLO, hear the answer. A float: seconds to rest before the next attempt, and `sock` is closed."""
         try:
-            if not peer.is_ours(sock):
-                raise Denied(f"{place.socket} is served by another user; nothing was sent there")
+            if not peer.may_hear(sock, place.socket):
+                sock.close()
+                return 0.0
             if ARMED:
                 hit("shim.connected")
             sock.settimeout(patience.left or BACKOFF_FIRST_SECONDS)

@@ -45,11 +45,13 @@ def mark() -> str:
     return f"{digest:08x}"
 
 
-def same_as(pid: int) -> bool:
-    """Whether the process `pid` is confined exactly as we are. False where that can not be seen."""
+def same_as(pid: int) -> bool | None:
+    """Whether the process `pid` is confined exactly as we are; None if it has ended. False where it cannot be seen."""
     if sys.platform != "linux":
         return True
     try:
         return pid > 0 and values(pid) == values()
+    except (FileNotFoundError, ProcessLookupError):  # a zombie has no namespaces either
+        return None
     except OSError:
         return False

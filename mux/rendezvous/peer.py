@@ -7,6 +7,9 @@ import os
 import sys
 from struct import Struct
 
+from mux.errors import Denied
+from mux.rendezvous import confinement
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mux.rendezvous.sockets import Socket
@@ -33,6 +36,16 @@ def credentials(sock: Socket) -> tuple[int, int]:
     return uid, pid
 
 
-def is_ours(sock: Socket) -> bool:
-    """Whether the process at the other end runs as this user."""
-    return credentials(sock)[0] == os.geteuid()
+def may_hear(sock: Socket, where: str) -> bool:
+    """Whether the listener at `where` may have a HELLO: it is this user's, and confined exactly as we are.
+
+    False: whoever called listen() has ended, so nothing is known of its heir. A backend calls listen() again when it
+    starts, and the next connection tells. Raises Denied if the listener is another's.
+    """
+    uid, pid = credentials(sock)
+    if uid != os.geteuid():
+        raise Denied(f"{where} is served by another user; nothing was sent there")
+    same = confinement.same_as(pid)
+    if same is False:
+        raise Denied(f"{where} is served from another sandbox or container; nothing was sent there")
+    return bool(same)

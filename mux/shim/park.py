@@ -99,8 +99,8 @@ def _hand_over(path: str, identity: bytes) -> None:
     try:
         sock.settimeout(PARK_ANSWER_SECONDS)
         sock.connect(path)
-        if not peer.is_ours(sock):
-            raise RendezvousError("another user")
+        if not peer.may_hear(sock, path):
+            raise RendezvousError("not known whose it is")
         hello = Hello(role=ROLE_PARK, version=mux.__version__.encode(), session=identity)
         send_descriptor(sock, frame(HELLO, hello.encode()), STDIN)
         reader = FrameReader()

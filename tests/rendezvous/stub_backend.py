@@ -36,7 +36,9 @@ def main() -> None:
         os._exit(1)
     os.write(status, b"ok")
     os.close(status)
-    serve(path, socket.socket(fileno=listening), answers=how != "mute")
+    listener = socket.socket(fileno=listening)
+    listener.listen()
+    serve(path, listener, answers=how != "mute")
 
 
 def lives(path: str) -> list[dict[str, Any]]:
