@@ -1,6 +1,7 @@
 """SOCKET ROUNDS GRACE PAUSE COMMAND…: attach as a shim does, over and over; print what came of it as JSON.
 
-Every second time it says `initialize` and hears the answer. PAUSE: the longest rest between two rounds, seconds.
+Every second time it says `initialize` and hears the answer. It ends after ROUNDS, or when stdin does. PAUSE: the
+longest rest between two rounds, seconds.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
 import sys
 import time
 
@@ -51,7 +53,8 @@ def main() -> None:
         if number % 2 == 0:
             greet(attached)
         attached.sock.close()
-        time.sleep(random.uniform(0, pause))
+        if select.select([0], [], [], random.uniform(0, pause))[0]:
+            break
     print(json.dumps({"seconds": seconds, "failures": failures}))
 
 

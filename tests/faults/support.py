@@ -115,6 +115,7 @@ class Attachers:
             self._running.append(
                 subprocess.Popen(
                     command,
+                    stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,
@@ -122,6 +123,19 @@ class Attachers:
                     env={**self._runtime.environment, "PYTHONPATH": ROOT, **(environment or {})},
                 )
             )
+
+    def keep(self, count: int, **how: Any) -> None:
+        """So many that go on until `end`: new ones, as `start` makes them, in place of those that were killed."""
+        ended = [process for process in self._running if process.poll() is not None]
+        self.start(count - len(self._running) + len(ended), rounds=sys.maxsize, **how)
+
+    def end(self) -> list[float]:
+        """No more rounds; then as `results`."""
+        for process in self._running:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.stdin = None
+        return self.results()
 
     def results(self, seconds: float = 600.0) -> list[float]:
         """Seconds of each attach of all of them. Fails if one failed, but for those that were killed."""
@@ -173,7 +187,7 @@ def lives_of(lives: Path) -> int:
 
 def slowest(taken: Iterable[float]) -> str:
     """Median and maximum, for a report."""
-    ordered = sorted(taken)
+    ordered = sorted(taken) or [0.0]
     return f"{len(ordered)} attaches, p50 {ordered[len(ordered) // 2] * 1e3:.0f} ms, max {ordered[-1] * 1e3:.0f} ms"
 
 

@@ -7,7 +7,6 @@ import random
 import signal
 import threading
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from tests.support.processes import eventually
 from tests.support.runtime import Runtime
 
 OF_THE_EXIT = [site for site in SITES if site.startswith("exit.")]
+OF_A_RELAY = "shim.line"
 SESSIONS = 100
 PAUSE = 0.6
 """Seconds; long enough that a backend without grace is left alone now and then, and some arrive while it goes."""
@@ -62,22 +62,43 @@ def test_every_attach_to_a_backend_that_keeps_leaving_succeeds(runtime: Runtime,
     report(f"{slowest(taken)}; backends seen {len(watch.seen)}, servers {lives_of(lives)}; exit delay {delay} s")
 
 
-@pytest.mark.parametrize("site", [site for site in SITES if not site.startswith("shim.")])
+@pytest.mark.parametrize("site", [site for site in SITES if site != OF_A_RELAY])
 def test_a_death_at_any_place_stops_nobody_else(runtime: Runtime, lives: Path, site: str) -> None:
-    """One process is killed there: a starter, or a backend. All others reach a backend, and there is only ever one."""
-    rounds = times(1, 200)
-    for number in range(rounds):
-        token = runtime.directory / f"token-{number}"
-        token.touch()
-        attachers = Attachers(runtime, lives)
-        with Watch(runtime.socket) as watch:
-            attachers.start(2, rounds=2, environment={"MUX_FAILPOINTS": f"{site}=kill:{token}"})
-            taken = attachers.results()
-            eventually("somebody has died there", partial(_gone, token))
-        assert max(taken) < ATTACH_SECONDS
-        assert not watch.overlaps
-    Attachers(runtime, lives).heal()
+    """Starters or backends are killed there. All others reach a backend, and there is only ever one."""
+    deaths = times(1, 200)
+    token = runtime.directory / "token"
+    attachers = Attachers(runtime, lives)
+
+    def died() -> bool:
+        attachers.keep(2, pause=0.1, environment={"MUX_FAILPOINTS": f"{site}=kill:{token}"})
+        return not token.exists()
+
+    with Watch(runtime.socket) as watch:
+        for _ in range(deaths):
+            token.touch()
+            eventually("somebody has died there", died, seconds=60)
+        taken = attachers.end()
+    assert max(taken, default=0.0) < ATTACH_SECONDS
+    assert not watch.overlaps
+    attachers.heal()
     assert not overlaps(lives)
+    report(f"{deaths} deaths at {site}: {slowest(taken)}; servers {lives_of(lives)}")
+
+
+def test_a_shim_that_dies_while_it_reads_takes_nobody_along(runtime: Runtime) -> None:
+    token = runtime.directory / "token"
+    other = runtime.ready()
+    backend = runtime.backend()
+    for _ in range(times(3, 200)):
+        victim = runtime.ready(environment={"MUX_FAILPOINTS": f"{OF_A_RELAY}=kill:{token}"})
+        token.touch()
+        victim.begin("tools/list")
+        assert victim.wait() == -signal.SIGKILL
+        victim.close()
+        runtime.sessions.remove(victim)
+        assert other.call("echo", text="on") == "on"
+    eventually("one session is left", lambda: len(runtime.status()["sessions"]) == 1)
+    assert runtime.backend() == backend
 
 
 @pytest.mark.parametrize("site", [site for site in OF_THE_EXIT if site != "exit.begun"])
@@ -146,7 +167,3 @@ def test_a_backend_can_be_started_again_the_moment_it_was_told_to_end(runtime: R
         session.wait()
     assert not overlaps(lives)
     report(f"{slowest(taken)}, each after a SIGTERM to the {how}")
-
-
-def _gone(path: Path) -> bool:
-    return not path.exists()
