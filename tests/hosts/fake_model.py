@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +19,9 @@ from tests.hosts.dialects import Asked, Call, Dialect, Json, Turn, chat, gemini,
 MODEL = "fake-1"
 SERVER = "shared"
 """The name of the MCP server in every host's configuration."""
+
+HELPER = "be the helper"
+"""An agent whose task says this follows the helper's script."""
 
 DIALECTS: dict[str, Dialect] = {
     "/chat/completions": chat,
@@ -40,10 +43,15 @@ class Step:
 
 
 class FakeModel:
-    """In each conversation it makes the calls of the script, one after the other, then repeats the last result."""
+    """In each conversation it makes the calls of the script, one after the other, then repeats the last result.
 
-    def __init__(self, *script: Step) -> None:
+    results: the longest list of results that any conversation had. helped: those of the helpers, in order of arrival.
+    """
+
+    def __init__(self, *script: Step, helper: Sequence[Step] = ()) -> None:
         self.script = script
+        self.helper = helper
+        self.helped: list[str] = []
         self.offered: set[str] = set()
         self.results: list[str] = []
         self.unknown: list[str] = []
@@ -72,11 +80,14 @@ class FakeModel:
         """What comes next in a conversation that got so far."""
         with self._lock:
             self.offered |= {*asked.offered}
-            if len(asked.results) > len(self.results):
+            if HELPER in asked.prompt:
+                self.helped += asked.results[-1:]
+            elif len(asked.results) > len(self.results):
                 self.results = [*asked.results]
-        if len(asked.results) == len(self.script):
-            return f"The tool said: {asked.results[-1]}"
-        step = self.script[len(asked.results)]
+        script = self.helper if HELPER in asked.prompt else self.script
+        if len(asked.results) == len(script):
+            return f"The tool said: {asked.results[-1]}" if script else "Done"
+        step = script[len(asked.results)]
         name = next((name for name in asked.offered if _means(name, step.tool)), None)
         if name is None:
             return "A title"

@@ -92,7 +92,8 @@ def _claude(setup: Setup) -> dict[str, str]:
 
 
 def _codex(setup: Setup) -> dict[str, str]:
-    # a sandbox would have it ask before each call of a tool that is not marked read-only
+    # a sandbox would have it ask before each call of a tool that is not marked read-only;
+    # for a server that is not required the first turn waits only about a second
     config = f"""
 model = "{MODEL}"
 model_provider = "fake"
@@ -108,6 +109,7 @@ env_key = "FAKE_KEY"
 [mcp_servers.{SERVER}]
 command = {json.dumps(setup.command[0])}
 args = {json.dumps([*setup.command[1:]])}
+required = true
 """
     if setup.impatient:
         config += f"tool_timeout_sec = {TOOL_SECONDS}\n"

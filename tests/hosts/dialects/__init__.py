@@ -17,10 +17,14 @@ Event = tuple[str | None, Json | str]
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What a host tells its model: the tools that it has, and what the calls of this conversation returned."""
+    """What a host tells its model: the tools that it has, what the calls of this conversation returned, its start.
+
+    prompt: what the user, or a parent agent, said first; only where a host has agents.
+    """
 
     offered: tuple[str, ...]
     results: tuple[str, ...]
+    prompt: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,14 @@ def read(asked: Json) -> Asked:
     return Asked(
         offered=tuple(_names(asked.get("tools", ()))),
         results=tuple(text(item["output"]) for item in asked["input"] if item["type"] == "function_call_output"),
+        prompt=_prompt(asked["input"]),
     )
+
+
+def _prompt(items: list[Json]) -> str:
+    """All that was said to it before it said or did something itself."""
+    own = next((at for at, item in enumerate(items) if item["type"] != "message"), len(items))
+    return " ".join(text(item["content"]) for item in items[:own])
 
 
 def _names(tools: list[Json]) -> Iterator[str]:
@@ -22,7 +29,7 @@ def _names(tools: list[Json]) -> Iterator[str]:
         if tool["type"] == "namespace":
             yield from (f"{tool['name']}/{inner['name']}" for inner in tool["tools"])
         else:
-            yield tool.get("name", tool["type"])
+            yield str(tool.get("name", tool["type"]))
 
 
 def answer(turn: Turn, asked: Json) -> Iterator[Event]:

@@ -1,0 +1,64 @@
+"""Two hosts of different kinds at once: who ends, however it ends, leaves nothing and does not disturb the other."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from tests.hosts.fake_model import FakeModel, Step
+from tests.hosts.hosts import CLAUDE, OPENCODE, Host
+from tests.hosts.stage import RUN_SECONDS, Stage, end, finish
+from tests.support.installed import Node
+from tests.support.processes import eventually
+from tests.support.runtime import Runtime
+
+pytestmark = [pytest.mark.host, pytest.mark.npm, pytest.mark.timeout(400)]
+
+SIGNALS = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL}
+
+
+def calls_in_flight(runtime: Runtime, client: str) -> list[int]:
+    """For each session of this kind of host."""
+    return [each["in_flight"] for each in runtime.status()["sessions"] if (each["client"] or "").startswith(client)]
+
+
+@pytest.mark.parametrize("how", ["normal", *SIGNALS])
+def test_a_host_that_ends_leaves_nothing_and_does_not_disturb_another(
+    host: Host, how: str, stage: Stage, runtime: Runtime
+) -> None:
+    other = OPENCODE if host is CLAUDE else CLAUDE
+    gate = threading.Event()
+    lasting = FakeModel(Step("who"), Step("who", before=lambda: gate.wait(RUN_SECONDS)))
+    ending = FakeModel(Step("who") if how == "normal" else Step("sleep", {"seconds": 100}))
+    with lasting, ending:
+        partner = stage.host(other, lasting).start()
+        eventually("its first call has returned", lambda: lasting.results, seconds=RUN_SECONDS)
+        leaving = stage.host(host, ending).start()
+        if how == "normal":
+            finish(leaving)
+        else:
+            eventually("its call runs", lambda: calls_in_flight(runtime, host.client) == [1], seconds=RUN_SECONDS)
+            _end(leaving, SIGNALS[how])
+        eventually("its session is over", lambda: not calls_in_flight(runtime, host.client))
+        gate.set()
+        said = finish(partner)
+    assert lasting.results[0] in said, "another server answered the second call"
+    runtime.expect_empty()
+
+
+def _end(leaving: subprocess.Popen[str], number: signal.Signals) -> None:
+    end(leaving, number)
+    leaving.communicate(timeout=RUN_SECONDS)
+
+
+def test_hosts_of_different_kinds_share_one_server_only_where_that_is_said(runtime: Runtime, real_hosts: Node) -> None:
+    runtime.grace = 20.0
+    for options, servers in ((), 2), (("--clients", "any"), 1):
+        with Stage(runtime, real_hosts, options=options) as stage, FakeModel(Step("who")) as model:
+            before = len(stage.lives())
+            for host in (OPENCODE, CLAUDE):
+                stage.host(host, model).run()
+            assert len(stage.lives()) - before == servers
