@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import importlib.util
 import os
 import resource
-import secrets
 import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import NamedTuple
 
 from mux import __version__, limits
 from mux.config.values import limit
@@ -23,6 +20,16 @@ from mux.rendezvous.paths import Place, places
 
 _PYTHON_IGNORES = {signal.SIGPIPE, signal.SIGXFSZ}
 """A write to a dead pipe must be an error here, not our end."""
+_INHERITED = ("lock", "listener", "status")
+
+
+class _Options(NamedTuple):
+    """The command line. limits: NAME=N. inherited: the descriptors that a starter has passed, in their order."""
+
+    socket: str | None
+    grace: str | None
+    limits: list[str]
+    inherited: tuple[int, ...] = ()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,16 +37,15 @@ def main(argv: list[str] | None = None) -> int:
 
     Exit code 0; 1 if it can not start, 2 for a wrong command line.
     """
-    options = _parse(argv)
-    inherited = options.inherit_lock is not None
-    if inherited:
-        for fd in (options.inherit_lock, options.inherit_listener, options.inherit_status):
-            os.set_inheritable(fd, False)
-        if ARMED:
-            hit("backend.entered")
-    _default_signals()
+    words = sys.argv[1:] if argv is None else argv
     try:
-        if inherited:
+        options = _passed(words) if words[:1] == ["--inherit-lock"] else _typed(words)
+        for fd in options.inherited:
+            os.set_inheritable(fd, False)
+        if ARMED and options.inherited:
+            hit("backend.entered")
+        _default_signals()
+        if options.inherited:
             _serve_inherited(options)
         else:
             _serve_foreground(options)
@@ -50,7 +56,25 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _parse(argv: list[str] | None) -> argparse.Namespace:
+def _passed(words: Sequence[str]) -> _Options:
+    """A starter's options, which are pairs (mux/rendezvous/spawn.py); it waits, so no parser is loaded for them.
+
+    Raises UsageError.
+    """
+    found: dict[str, list[str]] = {}
+    for name, value in zip(words[::2], words[1::2], strict=False):
+        found.setdefault(name.removeprefix("--"), []).append(value)
+    fds = [value for name in _INHERITED for value in found.pop(f"inherit-{name}", ())]
+    places_, graces, limits_ = (found.pop(name, []) for name in ("socket", "grace", "limit"))
+    if found or len(words) % 2 or len(fds) != len(_INHERITED) or not places_ or not all(map(str.isdigit, fds)):
+        raise UsageError("--inherit-lock, -listener and -status go together, with --socket; only a starter gives them")
+    return _Options(places_[-1], graces[-1] if graces else None, limits_, tuple(map(int, fds)))
+
+
+def _typed(words: Sequence[str]) -> _Options:
+    """A person's. Leaves where that is wrong, or asks for a text only."""
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="mux-backend",
         description="The process that runs the servers. Shims start it by themselves; start it by hand to watch it.",
@@ -61,20 +85,16 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--socket", metavar="S", help="path of the socket, or a name in the runtime directory")
     parser.add_argument("--grace", metavar="T", help="seconds from the last session to the exit (or 90s, 15m)")
     parser.add_argument("--limit", metavar="NAME=N", action="append", default=[], help="a limit, as in [limits]")
-    for name in ("lock", "listener", "status"):
-        parser.add_argument(f"--inherit-{name}", type=int, metavar="FD", help=argparse.SUPPRESS)
-    options = parser.parse_args(argv)
-    given = [options.inherit_lock, options.inherit_listener, options.inherit_status]
-    if any(fd is not None for fd in given) and (None in given or options.socket is None):
-        parser.error("--inherit-lock, -listener and -status go together, with --socket")
-    if given[0] is None and not options.foreground:
+    found = parser.parse_args(words)
+    if not found.foreground:
         parser.error("shims start the backend by themselves; to watch it, add --foreground")
-    return options
+    return _Options(found.socket, found.grace, found.limit)
 
 
-def _serve_inherited(options: argparse.Namespace) -> None:
+def _serve_inherited(options: _Options) -> None:
     """The starter waits at the status pipe: "ok", or the reason why there will be no backend."""
-    status: int | None = options.inherit_status
+    lock, listening, reporting = options.inherited
+    status: int | None = reporting
 
     def report(message: bytes) -> None:
         nonlocal status
@@ -85,11 +105,12 @@ def _serve_inherited(options: argparse.Namespace) -> None:
             status = None
 
     try:
+        assert options.socket is not None
         place = Place(options.socket)
-        listener = socket.socket(fileno=options.inherit_listener)
+        listener = socket.socket(fileno=listening)
         listener.listen(LISTEN_BACKLOG)  # again: a peer's credentials are those of whoever did it last, not our starter
-        log = Path(place.socket.removesuffix(".sock") + ".log")
-        _run(options, place, options.inherit_lock, listener, log=log, ready=lambda: report(b"ok"))
+        log = place.socket.removesuffix(".sock") + ".log"
+        _run(options, place, lock, listener, log=log, ready=lambda: report(b"ok"))
     except MuxError as error:
         report(str(error).encode())
         raise
@@ -105,10 +126,10 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-def _serve_foreground(options: argparse.Namespace) -> None:
+def _serve_foreground(options: _Options) -> None:
     from mux.rendezvous.listener import take
 
-    _configure(options)
+    options = _configured(options)
     place = places(options.socket)[0]
     lock, listener = take(place)
 
@@ -121,16 +142,16 @@ def _serve_foreground(options: argparse.Namespace) -> None:
         os.close(lock)
 
 
-def _configure(options: argparse.Namespace) -> None:
-    """What nobody gave on the command line, from MUX_* and the files. A shim has done this for a backend it starts."""
+def _configured(options: _Options) -> _Options:
+    """With what nobody gave on the command line, from MUX_* and the files; a shim does this for a backend it starts."""
     from mux.config import load
 
-    given = {name: getattr(options, name) for name in ("socket", "grace") if getattr(options, name) is not None}
+    given = {name: value for name, value in (("socket", options.socket), ("grace", options.grace)) if value is not None}
     settings = load(os.environ, os.getcwd(), given)
     for complaint in settings.complaints:
         print(f"mux-backend: {complaint}", file=sys.stderr)
-    options.socket, options.grace = settings.get("socket"), settings.get("grace")
-    options.limit = [f"{name}={value}" for name, (value, _) in settings.limits.items()] + options.limit
+    chosen = [f"{name}={value}" for name, (value, _) in settings.limits.items()]
+    return _Options(settings.get("socket"), settings.get("grace"), chosen + options.limits)
 
 
 def _set_limits(given: Sequence[str]) -> None:
@@ -148,17 +169,17 @@ def _set_limits(given: Sequence[str]) -> None:
 
 
 def _run(
-    options: argparse.Namespace,
+    options: _Options,
     place: Place,
     lock: int,
     listener: socket.socket,
     *,
-    log: Path | None,
+    log: str | None,
     ready: Callable[[], None],
 ) -> None:
     """Serve. Everything heavy is imported here, after the descriptors are safe; a failure leaves no socket behind.
 
-    Raises UsageError, or OSError for the log.
+    Raises UsageError, or RendezvousError for the log.
     """
     import anyio
 
@@ -170,17 +191,31 @@ def _run(
 
     own = inode(place.socket)
     try:
-        _set_limits(options.limit)
+        _set_limits(options.limits)
         logs.open_log(log)
         _raise_descriptor_limit()
         grace = GRACE_SECONDS if options.grace is None else duration(options.grace, "grace")
-        core = Pool(grace=grace, entropy=secrets.randbelow)
+        core = Pool(grace=grace, entropy=_random_below)
         given = [] if options.grace is None else ["--grace", options.grace]
-        given += [word for entry in options.limit for word in ("--limit", entry)]
+        given += [word for entry in options.limits for word in ("--limit", entry)]
         backend = Backend(place, lock, listener, core=core, resolve=resolve, ready=ready, options=given)
-        anyio.run(backend.run, backend_options={"use_uvloop": importlib.util.find_spec("uvloop") is not None})
+        anyio.run(backend.run, backend_options={"use_uvloop": _has_uvloop()})
     finally:
         unlink_own(place.socket, own)
+
+
+def _has_uvloop() -> bool:
+    try:
+        import uvloop
+    except ImportError:
+        return False
+    del uvloop
+    return True
+
+
+def _random_below(ceiling: int) -> int:
+    """An integer in [0, ceiling) that nobody can guess. `secrets` would do it with ten modules."""
+    return int.from_bytes(os.urandom(16), "little") % ceiling
 
 
 def _raise_descriptor_limit() -> None:

@@ -9,13 +9,12 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 from mux.core.events import LaunchSpec
 from mux.errors import MuxError
 from mux.limits import START_SECONDS
 
-_TRAMPOLINE = str(Path(__file__).with_name("trampoline.py"))
+_TRAMPOLINE = os.path.join(os.path.dirname(__file__), "trampoline.py")
 
 
 class LaunchFailed(MuxError):

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import json
+import errno
 import logging
-import logging.handlers
 import os
 import re
+import stat
 import sys
 import time
-from pathlib import Path
 from typing import ClassVar
 
+from mux.errors import RendezvousError
 from mux.limits import EXITED_STDERR_FILES, LOG_BYTES, LOG_FILES, STDERR_TAIL_BYTES, STDERR_TAIL_LINES
 
 _LOGGER = logging.getLogger("mux.backend")
@@ -27,6 +27,7 @@ _PLAIN = re.compile(r"[\w./:@%+,~-]+\Z")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 Value = str | int | float | None
+StrPath = str | os.PathLike[str]
 
 
 class _Line(logging.Formatter):
@@ -56,18 +57,31 @@ class _Terminal(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def open_log(path: Path | None) -> None:
-    """Send the log to `path`, rotating, or to stderr. Raises OSError if the file cannot be written."""
+class _File(logging.Handler):
+    """Appends to `path`, rotating. A line that the disk does not take is lost."""
+
+    def __init__(self, path: StrPath) -> None:
+        """Raises OSError."""
+        super().__init__()
+        self.path = os.fspath(path)
+        self._file = _Rotating(path)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            self._file.write(f"{self.format(record)}\n".encode(errors="backslashreplace"))
+
+
+def open_log(path: StrPath | None) -> None:
+    """Send the log to `path`, rotating, or to stderr. Raises RendezvousError if that is no file that can be written."""
     handler: logging.Handler
     if path is None:
         handler = logging.StreamHandler()
         handler.setFormatter(_Terminal(colour=sys.stderr.isatty() and not os.environ.get("NO_COLOR")))
     else:
-        with contextlib.closing(_Rotating(path)):
-            pass
-        handler = logging.handlers.RotatingFileHandler(
-            path, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8", errors="backslashreplace"
-        )
+        try:
+            handler = _File(path)
+        except OSError as error:
+            raise RendezvousError(f"cannot log to {path}: {error.strerror}") from error
         handler.setFormatter(_Line("%(asctime)s %(levelname)s %(message)s"))
     logging.raiseExceptions = False
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
@@ -81,7 +95,7 @@ def silence() -> None:
 
 def written_to() -> str | None:
     """The file that the log goes to; None on a terminal."""
-    return next((h.baseFilename for h in logging.root.handlers if isinstance(h, logging.FileHandler)), None)
+    return next((handler.path for handler in logging.root.handlers if isinstance(handler, _File)), None)
 
 
 def event(level: str, name: str, /, **fields: Value) -> None:
@@ -100,6 +114,8 @@ def _word(value: Value) -> str:
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if _PLAIN.match(text):
         return text
+    import json  # rarely: most words are plain
+
     shown = json.dumps(text, ensure_ascii=False)
     return shown if shown.isprintable() else json.dumps(text)
 
@@ -107,25 +123,30 @@ def _word(value: Value) -> str:
 class _Rotating:
     """Bytes appended to a file; at LOG_BYTES it becomes .1, the older ones move on, the last is dropped."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: StrPath) -> None:
         """Raises OSError."""
-        self._path = path
+        self._path = os.fspath(path)
         self._open()
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        self._fd = os.open(self._path, flags, 0o600)
-        self._size = os.fstat(self._fd).st_size
+        fd = os.open(self._path, flags, 0o600)
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            os.close(fd)
+            raise OSError(errno.EINVAL, "it is no plain file of ours")
+        self._fd, self._size = fd, found.st_size
 
     def write(self, data: bytes) -> None:
         """Raises OSError: the disk is full, say."""
         if self._size >= LOG_BYTES:
-            self.close()
             names = [self._path, *(_numbered(self._path, n) for n in range(1, LOG_FILES))]
             for older, newer in reversed(list(zip(names[1:], names[:-1], strict=True))):
                 with contextlib.suppress(FileNotFoundError):
                     os.replace(newer, older)
-            self._open()
+            full = self._fd
+            self._open()  # first: a number that is closed is soon somebody else's
+            os.close(full)
         self._size += os.write(self._fd, data)
 
     def close(self) -> None:
@@ -133,15 +154,15 @@ class _Rotating:
         os.close(self._fd)
 
 
-def _numbered(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.name}.{number}")
+def _numbered(path: str, number: int) -> str:
+    return f"{path}.{number}"
 
 
 class Stderr:
     """The stderr of one server: to its log, and the last of it kept for errors."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: StrPath) -> None:
+        self.path = os.fspath(path)
         self._tail = b""
         self._file: _Rotating | None = None
         self._broken = False
@@ -157,7 +178,7 @@ class Stderr:
             self._file.write(data)
         except OSError as error:
             self._broken = True
-            event("warning", "stderr.log.failed", path=str(self.path), reason=error.strerror)
+            event("warning", "stderr.log.failed", path=self.path, reason=error.strerror)
 
     def tail(self) -> str:
         """The last lines; what is no UTF-8 shows as U+FFFD."""
@@ -173,17 +194,17 @@ class Stderr:
 class StderrFolder:
     """The servers' stderr logs beside the socket, `stem` being its path without `.sock`."""
 
-    def __init__(self, stem: Path) -> None:
+    def __init__(self, stem: StrPath) -> None:
         """Also removes what a killed backend left there; so the lock must be held."""
-        self._stem = stem
-        self._gone: collections.deque[Path] = collections.deque()
-        self._paths: dict[int, Path] = {}
+        self._stem = os.fspath(stem)
+        self._gone: collections.deque[str] = collections.deque()
+        self._paths: dict[int, str] = {}
         self.remove()
 
     def create(self, upstream: int, server: str) -> Stderr:
         """The log of a server, for its next generation; the file appears with the first byte ever."""
         name = re.sub(r"[^\w.-]", "_", server.rpartition("/")[2])[:40]
-        path = self._paths[upstream] = self._stem.with_name(f"{self._stem.name}-{upstream}-{name}.err")
+        path = self._paths[upstream] = f"{self._stem}-{upstream}-{name}.err"
         with contextlib.suppress(ValueError):
             self._gone.remove(path)
         return Stderr(path)
@@ -191,7 +212,7 @@ class StderrFolder:
     def path(self, upstream: int) -> str | None:
         """Where its stderr is; None while it has written none, or long after it."""
         path = self._paths.get(upstream)
-        return str(path) if path is not None and path.exists() else None
+        return path if path is not None and os.path.exists(path) else None
 
     def retire(self, log: Stderr) -> None:
         """Its process is gone: keep the file among the newest few."""
@@ -204,14 +225,15 @@ class StderrFolder:
 
     def remove(self) -> None:
         """Remove every file of the folder's name."""
-        pattern = re.compile(re.escape(self._stem.name) + r"-\d+-[\w.-]*\.err(\.\d+)?\Z")
-        with contextlib.suppress(OSError), os.scandir(self._stem.parent) as entries:
-            for path in [Path(entry.path) for entry in entries if pattern.match(entry.name)]:
+        folder, stem = os.path.split(self._stem)
+        pattern = re.compile(re.escape(stem) + r"-\d+-[\w.-]*\.err(\.\d+)?\Z")
+        with contextlib.suppress(OSError):
+            for name in filter(pattern.match, os.listdir(folder)):
                 with contextlib.suppress(OSError):
-                    path.unlink()
+                    os.unlink(os.path.join(folder, name))
 
     @staticmethod
-    def _unlink(path: Path) -> None:
+    def _unlink(path: str) -> None:
         for name in (path, *(_numbered(path, n) for n in range(1, LOG_FILES))):
             with contextlib.suppress(OSError):
-                name.unlink()
+                os.unlink(name)

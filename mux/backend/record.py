@@ -9,12 +9,12 @@ import os
 import signal
 import stat
 import time
-from pathlib import Path
 
 import msgspec
 
 from mux import __version__
 from mux.backend import logs, reap
+from mux.backend.logs import StrPath
 from mux.backend.reap import Identity
 from mux.failpoints import ARMED, hit
 from mux.limits import RECORD_BYTES, STOP_STEP_SECONDS, TREE_POLL_SECONDS
@@ -45,9 +45,9 @@ def describe() -> Record:
     return Record(me.identity, reap.boot(), __version__)
 
 
-def write(path: Path, record: Record) -> None:
+def write(path: StrPath, record: Record) -> None:
     """Replace the record, whole or not at all. Raises OSError."""
-    files.replace(str(path), msgspec.json.encode(record) + b"\n", renaming=_written if ARMED else None)
+    files.replace(os.fspath(path), msgspec.json.encode(record) + b"\n", renaming=_written if ARMED else None)
     if ARMED:
         hit("record.renamed")
 
@@ -56,7 +56,7 @@ def _written() -> None:
     hit("record.written")
 
 
-def read(path: Path) -> Record | None:
+def read(path: StrPath) -> Record | None:
     """The record, or None: there is none, or, with one warning, it is torn, empty or not ours."""
     try:
         return msgspec.json.decode(_contents(path), type=Record)
@@ -67,7 +67,7 @@ def read(path: Path) -> Record | None:
         return None
 
 
-def _contents(path: Path) -> bytes:
+def _contents(path: StrPath) -> bytes:
     """Raises OSError, or ValueError if this is nothing that `write` has left."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(fd, "rb") as file:

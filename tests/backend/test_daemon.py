@@ -47,6 +47,12 @@ def inherited(place: Place, *options: str) -> tuple[bytes, int]:
         ([], 2, "--foreground"),
         (["--unknown"], 2, "unrecognized"),
         (["--inherit-lock", "3"], 2, "go together"),
+        (
+            ["--inherit-lock", "3", "--inherit-listener", "4", "--inherit-status", "x", "--socket", "s"],
+            2,
+            "go together",
+        ),
+        (["--inherit-lock", "3", "--grace"], 2, "go together"),
         (["--foreground", "--socket", "/nowhere/at/all.sock"], 1, "/nowhere/at"),
         (["--foreground", "--socket", "/tmp/" + "x" * 120], 1, "limit is 103"),
     ],

@@ -141,3 +141,21 @@ def test_without_its_log_a_servers_stderr_is_still_read_and_its_tail_kept(direct
     log.feed(b"c\n")
     assert log.tail() == "a\nb\nc"
     log.close()
+
+
+def test_a_full_log_moves_on_and_stays_in_use_where_no_new_one_can_be_had(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = logs._Rotating(directory / "a.log")
+    try:
+        file.write(b"x" * LOG_BYTES)
+        file.write(b"second")
+        assert (directory / "a.log").read_bytes() == b"second"
+        file.write(b"y" * LOG_BYTES)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", lambda *_: os.stat(directory / "nothing"))
+            with pytest.raises(FileNotFoundError):
+                file.write(b"third")
+        assert os.fstat(file._fd).st_size == LOG_BYTES + len(b"second"), "the number is still ours"
+    finally:
+        file.close()
