@@ -176,6 +176,7 @@ class Lanes:
         router = self._modern(call.session, Era.PROBING if self.verdict is Verdict.PROBING else Era.MODERN)
         self.pool.timers.cancel(("grace", router.number))
         router.invite(call.session)
+        router.active_at = now
         if router.era is Era.PROBING:
             call.watch = self._judge(router)
             router.probe(call, now)

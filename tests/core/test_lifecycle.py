@@ -271,6 +271,16 @@ class TestIdle:
         play(host(A, 3, modern(1, "tools/list")), launch(2, 2))
         play(started(2), up(modern(U2, "tools/list"), 2))
 
+    def test_a_server_that_was_only_discovered_has_its_whole_time(self) -> None:
+        play = Play()
+        play(opened(A), welcome(A))
+        play.wait(10 * limits.IDLE_SECONDS)  # a machine's clock is far from 0
+        play(host(A, 1, ask(0, "server/discover")), launch())
+        play(started(), up(ask(U, "server/discover")))
+        play(server(result(U)), to(A, 1, result(0)))
+        play.wait(limits.IDLE_SECONDS - 1)
+        play.wait(1, stop())
+
     def test_a_legacy_server_is_stopped_only_if_asked_for(self) -> None:
         legacy(A).wait(24 * 3600)
         play = Play()
