@@ -3,7 +3,8 @@
     MUX_FAILPOINTS=backend.accept=kill,spawn.forked=delay:0.05,exit.unlinked=error:/tmp/x/token
 
 kill: SIGKILL to this process. error: OSError(EIO). delay:SECONDS: sleep. After a colon kill and error take a condition:
-a number is the probability, a path a token: the fault happens in the one process that removes that file.
+a number is the probability, a path a token: the fault happens in the one process that removes that file. If anything
+of it means nothing, one line on stderr says so, and nothing happens anywhere.
 
 The shim imports this before anything else. A call site costs one test of a constant: `if ARMED: hit("name")`.
 """
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VARIABLE = "MUX_FAILPOINTS"
+
+_LONGEST_DELAY_SECONDS = 3600.0
 
 SITES = (
     # whoever starts a backend, under the lock
@@ -78,7 +81,7 @@ def hit(site: str) -> None:
 
 def _action(site: str, kind: str, argument: str) -> Callable[[], None]:
     if kind == "delay":
-        seconds = float(argument)
+        seconds = _number(argument, _LONGEST_DELAY_SECONDS)
 
         def delay() -> None:
             import time
@@ -88,7 +91,7 @@ def _action(site: str, kind: str, argument: str) -> Callable[[], None]:
         return delay
     if kind not in ("kill", "error"):
         raise ValueError(f"{VARIABLE}: {kind!r} is none of kill, error, delay")
-    chance = 1.0 if not argument or "/" in argument else float(argument)
+    chance = 1.0 if not argument or "/" in argument else _number(argument, 1.0)
     token = argument if "/" in argument else ""
 
     def fault() -> None:
@@ -99,6 +102,14 @@ def _action(site: str, kind: str, argument: str) -> Callable[[], None]:
         os.kill(os.getpid(), 9)
 
     return fault
+
+
+def _number(text: str, most: float) -> float:
+    """Raises ValueError for what is none, or not between 0 and `most`: sleep() would, in the midst of something."""
+    number = float(text)
+    if not 0.0 <= number <= most:
+        raise ValueError(f"{VARIABLE}: {text!r} is not between 0 and {most:g}")
+    return number
 
 
 def _consumed(token: str) -> bool:
@@ -115,8 +126,15 @@ def _from_environment() -> dict[str, Callable[[], None]]:
     try:
         return parse(os.environ.get(VARIABLE, ""))
     except ValueError as error:
-        os.write(2, f"{error}; all of it is ignored\n".encode(errors="replace"))
+        _say(f"{error}; all of it is ignored\n")
         return {}
+
+
+def _say(text: str) -> None:
+    try:
+        os.write(2, text.encode(errors="replace"))
+    except OSError:
+        return  # a host may have closed it
 
 
 _ACTIONS = _from_environment()

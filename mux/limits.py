@@ -122,13 +122,12 @@ OPEN_STATE_SECONDS = 600.0
 """How long a server is kept after `input_required` or a task handle: it signs their state with a key of its own."""
 
 RESTART_FIRST_SECONDS = 0.1
-RESTART_CEILING_SECONDS = 30.0
-"""Back-off between restarts of a crashing server, doubling."""
+"""Back-off between restarts of a crashing server, doubling: the breaker opens before it reaches a second."""
 
 BREAKER_FAILURES = 5
 BREAKER_WINDOW_SECONDS = 60.0
 BREAKER_COOL_OFF_SECONDS = 30.0
-"""This many failures in the window: calls fail at once until the cool-off is over."""
+"""This many failures in the window: calls fail at once until the cool-off is over, the longest back-off there is."""
 
 EXIT_AGAIN_SECONDS = 1.0
 """An exit that a connection cancelled is tried again after this, if no session came of it."""

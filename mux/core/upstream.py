@@ -88,8 +88,7 @@ class Upstream:
             self.due = now + limits.BREAKER_COOL_OFF_SECONDS
         else:
             self.enter(State.BACKOFF, now)
-            pause = limits.RESTART_FIRST_SECONDS * 2 ** (len(recent) - 1)
-            self.due = now + min(pause, limits.RESTART_CEILING_SECONDS)
+            self.due = now + limits.RESTART_FIRST_SECONDS * 2 ** (len(recent) - 1)
         self.process = 0
 
     def stopped(self, now: float) -> None:

@@ -70,6 +70,9 @@ def begin(place: Place, start: Start | None) -> Birth | None:
         listener = listen(place)
         try:
             return Birth((start or spawn.start)(place, lock, listener.fileno()), place)
+        except BaseException:
+            os.unlink(place.socket)  # at which nobody would answer
+            raise
         finally:
             listener.close()
     finally:

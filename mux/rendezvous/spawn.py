@@ -41,7 +41,8 @@ def start(
     """Start a backend that inherits `lock` and `listener`; the caller closes its own copies.
 
     Returns the read end of the status pipe: b"ok", or the reason why the backend could not start, then its end; an
-    end with nothing before it is a backend that died. The lock is free as soon as a failed start is over.
+    end with nothing before it is a backend that died. The lock is free as soon as a failed start is over, and its
+    socket is gone, unless it was killed.
     `options` are appended to the command line. Raises StartFailed if not even a fork succeeds.
     """
     if not command and not sys.executable:
@@ -74,7 +75,7 @@ def _daemonise(
         if os.fork() == 0:
             _become(place, lock, listener, status, command, options)
     except BaseException as error:  # noqa: BLE001 - in a fork: whatever it is, it must end here and be told
-        _tell(status, f"cannot start a backend: {error}")
+        _give_up(place, status, f"cannot start a backend: {error}")
     os._exit(0)
 
 
@@ -102,7 +103,7 @@ def _become(
             hit("spawn.exec")
         os.execve(argv[0], argv, _environment())  # noqa: S606 - no shell between
     except OSError as error:
-        _tell(status, f"cannot run {argv[0]}: {error.strerror}")
+        _give_up(place, status, f"cannot run {argv[0]}: {error.strerror}")
     os._exit(127)
 
 
@@ -136,7 +137,12 @@ def _environment() -> dict[bytes, bytes]:
     return environment
 
 
-def _tell(status: int, reason: str) -> None:
+def _give_up(place: Place, status: int, reason: str) -> None:
+    """While the lock is still ours: leave no socket behind at which nobody will answer."""
+    try:
+        os.unlink(place.socket)
+    except OSError:
+        pass  # the next starter removes it
     try:
         os.write(status, reason.encode(errors="replace"))
     except OSError:

@@ -119,13 +119,3 @@ def test_failures_that_are_too_old_do_not_count() -> None:
         assert upstream.due == now + limits.RESTART_FIRST_SECONDS
         upstream.stopped(upstream.due)
     assert len(upstream.failures) <= limits.BREAKER_FAILURES
-
-
-def test_no_pause_is_longer_than_the_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "RESTART_CEILING_SECONDS", 0.15)
-    upstream = running()
-    upstream.fail("", 0.0)
-    upstream.stopped(0.1)
-    upstream.start(2, 0.1)
-    upstream.fail("", 0.1)
-    assert upstream.due == pytest.approx(0.25)

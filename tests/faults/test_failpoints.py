@@ -17,6 +17,8 @@ from mux.failpoints import SITES, parse
 from mux.limits import BACKEND_DEATHS_SECONDS, CRASH_LOOP_CEILING_SECONDS, CRASH_LOOP_FIRST_SECONDS
 from mux.rendezvous import files
 from mux.shim.breaker import Breaker
+from tests.support.runtime import SCRIPTED, Runtime
+from tests.support.session import Session
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [path for path in (ROOT / "mux").rglob("*.py") if path.name != "failpoints.py"]
@@ -79,13 +81,44 @@ def test_a_chance_of_none_never_happens() -> None:
         fault()
 
 
-@pytest.mark.parametrize("text", ["nowhere=kill", "lock.taken", "lock.taken=explode", "lock.taken=delay:x"])
+MEANINGLESS = [
+    "nowhere=kill",
+    "lock.taken",
+    "=",
+    "lock.taken=explode",
+    "lock.taken=delay",
+    "lock.taken=delay:x",
+    "lock.taken=delay:-1",
+    "lock.taken=delay:nan",
+    "lock.taken=delay:1e300",
+    "lock.taken=kill:2",
+    "lock.taken=error:nan",
+    "exit.begun=kill,\udcff",
+]
+
+
+@pytest.mark.parametrize("text", MEANINGLESS)
 def test_what_means_nothing_is_said_and_ignored(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse(text)
     done = run("print(ARMED)", text)
     assert (done.returncode, done.stdout) == (0, "False\n")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_shim_serves_whatever_the_variable_says(runtime: Runtime, closed: bool) -> None:
+    argv = runtime.shim(*SCRIPTED)
+    found = Session(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *argv] if closed else argv,
+        environment={**runtime.environment, "MUX_FAILPOINTS": "shim.line=delay:nan"},
+        cwd=runtime.project,
+    )
+    runtime.sessions.append(found)
+    found.initialize()
+    assert found.call("echo", text="on") == "on"
+    assert found.pid() != found.child.pid
+    assert found.stderr.count("\n") == (not closed)
 
 
 # --- the breaker of a shim ----------------------------------------------------------------------

@@ -16,9 +16,11 @@ from mux.limits import ATTACH_SECONDS
 from tests.faults.support import STAMP, Attachers, Watch, lives_of, overlaps, report, slowest, times
 from tests.support.processes import eventually
 from tests.support.runtime import Runtime
+from tests.support.session import Failed
 
 OF_THE_EXIT = [site for site in SITES if site.startswith("exit.")]
 OF_A_RELAY = "shim.line"
+NO_CALL_OF_THE_SYSTEM = (OF_A_RELAY, "backend.welcome", "backend.out")
 SESSIONS = 100
 PAUSE = 0.6
 """Seconds; long enough that a backend without grace is left alone now and then, and some arrive while it goes."""
@@ -83,6 +85,29 @@ def test_a_death_at_any_place_stops_nobody_else(runtime: Runtime, lives: Path, s
     attachers.heal()
     assert not overlaps(lives)
     report(f"{deaths} deaths at {site}: {slowest(taken)}; servers {lives_of(lives)}")
+
+
+@pytest.mark.parametrize("site", [site for site in SITES if site not in (*OF_THE_EXIT, *NO_CALL_OF_THE_SYSTEM)])
+def test_an_error_of_the_system_at_any_place_costs_no_session_its_server(runtime: Runtime, site: str) -> None:
+    """Shared, or run directly where a shim can not even begin; and soon everybody is served by a backend again."""
+    runtime.grace = 5.0
+    token = runtime.directory / "token"
+    token.touch()
+    environment = {"MUX_FAILPOINTS": f"{site}=error:{token}"}
+    first = runtime.session(environment=environment)
+    try:
+        first.initialize()
+    except Failed:  # the server could not be started: the host was told, and may ask again
+        first.initialize()
+    first.request("tools/list")
+    assert not token.exists()
+
+    def shared() -> bool:
+        session = runtime.ready(environment=environment)
+        return session.pid() != session.child.pid and session.call("echo", text="on") == "on"
+
+    eventually("the next session is shared", shared)
+    assert first.call("echo", text="on") == "on"
 
 
 def test_a_shim_that_dies_while_it_reads_takes_nobody_along(runtime: Runtime) -> None:

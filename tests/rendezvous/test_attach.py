@@ -231,6 +231,18 @@ def test_a_program_that_can_not_be_run_is_a_reason(place: Place) -> None:
     with pytest.raises(StartFailed, match="cannot run /nonexistent/python"):
         attach([place], HELLO_PAYLOAD, start=launch)
     os.close(freed(place.lock))
+    assert not os.path.exists(place.socket)
+
+
+def test_a_starter_that_can_not_even_fork_leaves_no_socket(place: Place) -> None:
+    def launch(place: Place, _lock: int, _listener: int) -> int:
+        assert os.path.exists(place.socket)
+        raise StartFailed("no more processes")
+
+    with pytest.raises(StartFailed, match="no more processes"):
+        attach([place], HELLO_PAYLOAD, start=launch)
+    assert not os.path.exists(place.socket)
+    os.close(freed(place.lock))
 
 
 # --- joining ----------------------------------------------------------------------------------
