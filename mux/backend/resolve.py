@@ -98,6 +98,7 @@ def identify(hello: Hello, chosen: Sharing | None = None) -> Identity:
         umask=hello.umask,
         limits=tuple(sorted(hello.limits)),
         clients=chosen.clients,
+        era=chosen.only or identity.BOTH,
     )
 
 

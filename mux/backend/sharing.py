@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mux.core.identity import CLIENTS, DIRECTORY, EXACT, SCOPES, SESSION, WIDTH, Sharing
+from mux.core.identity import ANY, BOTH, CLIENTS, DIRECTORY, ERAS, EXACT, MODERN, SCOPES, SESSION, WIDTH, Sharing
 from mux.errors import UsageError
 from mux.known import SAFE, Known, about
 from mux.limits import IDLE_SECONDS
@@ -22,12 +22,12 @@ def known(argv: Sequence[bytes]) -> Known | None:
 
 
 def choose(options: Options, entry: Known | None) -> Sharing:
-    """The widest scope that nothing speaks against. Raises UsageError for a scope or clients that there are not."""
-    clients = options.get("clients", EXACT)
-    if clients not in CLIENTS:
-        raise UsageError(f"clients: {clients!r} is none of {', '.join(CLIENTS)}")
+    """The widest scope that nothing speaks against. Raises UsageError for a scope, clients or era that there is not."""
+    clients, era = _choice(options, "clients", EXACT, CLIENTS), _choice(options, "era", BOTH, ERAS)
+    if era == MODERN:  # each request says who its client is: there are no kinds of them to keep apart
+        clients = ANY
     if "no-share" in options:
-        return Sharing(SESSION, "asked for by --no-share")
+        return Sharing(SESSION, "asked for by --no-share", era=era)
     scope, reason = DIRECTORY, "by default"
     hint = ""
     if asked := _scope(options, "scope"):
@@ -42,7 +42,7 @@ def choose(options: Options, entry: Known | None) -> Sharing:
             hint = f"--scope {entry.suggest} would share it wider: {entry.reason}"
     if (narrow := _scope(options, "narrow")) and _wider(scope, narrow):
         scope, reason, hint = narrow, f"narrowed by {options.get('narrow-source', 'the project')}", ""
-    return Sharing(scope, reason, clients, hint)
+    return Sharing(scope, reason, clients, hint, era)
 
 
 def idle_timeout(entry: Known | None) -> float | None:
@@ -51,10 +51,14 @@ def idle_timeout(entry: Known | None) -> float | None:
 
 
 def _scope(options: Options, name: str) -> str:
-    scope = options.get(name, "")
-    if scope and scope not in SCOPES:
-        raise UsageError(f"scope: {scope!r} is none of {', '.join(SCOPES)}")
-    return scope
+    return _choice(options, name, "", ("", *SCOPES))
+
+
+def _choice(options: Options, name: str, default: str, choices: Sequence[str]) -> str:
+    value = options.get(name, default)
+    if value not in choices:
+        raise UsageError(f"{name}: {value!r} is none of {', '.join(filter(None, choices))}")
+    return value
 
 
 def _wider(a: str, b: str) -> bool:

@@ -62,7 +62,8 @@ class Upstream(msgspec.Struct, frozen=True):
     idle_seconds: since a host last said anything; null while it has work. idle_timeout_seconds: 0: never stopped.
     dropped: messages of the server that belonged to nobody. last_error: why it died or did not start, last time.
     scope, clients: how widely it is shared; scope_reason: who said so; hint: what would be possible; apart: why no
-    further session may join. log: the file with its stderr, null if it has written none.
+    further session may join. era_only: the only era whose sessions it serves, null for both. log: the file with its
+    stderr, null if it has written none.
     """
 
     id: int = 0
@@ -86,6 +87,7 @@ class Upstream(msgspec.Struct, frozen=True):
     scope: str | None = None
     scope_reason: str | None = None
     clients: str | None = None
+    era_only: str | None = None
     hint: str | None = None
     apart: str | None = None
     log: str | None = None

@@ -65,6 +65,7 @@ def _upstream(entry: UpstreamSnapshot, runtime: Runtime, now: float) -> Upstream
         scope=sharing.scope,
         scope_reason=sharing.reason,
         clients=sharing.clients,
+        era_only=sharing.only or None,
         hint=sharing.hint or None,
         apart=entry.apart or None,
         log=runtime.upstreams.log_of(entry.upstream),

@@ -23,6 +23,7 @@ DEFAULTS = {
     "park-after": f"{limits.PARK_SECONDS:g}",
     "scope": "directory",
     "clients": "exact",
+    "era": "both",
     "fallback": "direct",
 }
 
@@ -118,6 +119,7 @@ def _sharing(settings: Settings, command: list[str]) -> Json:
         "scope": chosen.scope,
         "reason": chosen.reason,
         "clients": chosen.clients,
+        "era": chosen.only or "both",
         "hint": chosen.hint,
         "restart": restart,
     }

@@ -17,6 +17,7 @@ _ADVICE = {
     "argv": "only equal command lines share",
     "clients": "one is shared with --clients any, the other is not: give both the same",
     "cwd": "another directory: --scope project shares within a repository, --scope user everywhere",
+    "era": "one is kept to one protocol (--era, or --clients any), the other is not: give both the same",
     "executable": "PATH leads to two different programs",
     "initialize": "the hosts say different things of themselves: --clients any shares one server between all of them",
     "limit": "started with another resource limit",

@@ -138,6 +138,8 @@ def _details(upstream: Upstream, view: View) -> list[tuple[str, str]]:
     facts = [view.path(upstream.cwd), _scope(upstream)]
     if upstream.clients == "any":
         facts.append("one for clients of every kind")
+    if upstream.era_only:
+        facts.append(f"{upstream.era_only} sessions only")
     if upstream.idle_seconds is not None:
         facts.append(f"idle for {text.duration(upstream.idle_seconds)}")
     if upstream.idle_timeout_seconds:

@@ -12,13 +12,18 @@ from mux.errors import UsageError
 WIDTH = ("session", "directory", "project", "user")
 """Scopes from the narrowest to the widest."""
 
-CHOICES = {"scope": (*WIDTH[1:], WIDTH[0]), "clients": ("exact", "any"), "fallback": ("direct", "error")}
+CHOICES = {
+    "scope": (*WIDTH[1:], WIDTH[0]),
+    "clients": ("exact", "any"),
+    "era": ("both", "legacy", "modern"),
+    "fallback": ("direct", "error"),
+}
 TIMES = ("grace", "idle-timeout", "park-after")
 FLAGS = ("no-share",)
 VALUED = ("socket", *TIMES, *CHOICES)
 NAMES = (*VALUED, *FLAGS)
 
-OF_A_SERVER = ("scope", "clients", "fallback", *TIMES)
+OF_A_SERVER = (*CHOICES, *TIMES)
 """Settings that a [[server]] section can have."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}

@@ -83,6 +83,7 @@ def _identity(router: Router) -> Identity:
         limits=spec.limits,
         salt=router.lanes.key if sharing.scope == SESSION else b"",
         clients=sharing.clients,
+        era=sharing.era,
     )
 
 

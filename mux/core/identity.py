@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-FORMAT = b"1"
+FORMAT = b"2"
 """Changes with what goes into a key: two builds that compute it differently do not share."""
 
 KEY_BYTES = 16
@@ -30,6 +30,12 @@ EXACT = "exact"
 ANY = "any"
 CLIENTS = (EXACT, ANY)
 
+BOTH = "both"
+LEGACY = "legacy"
+MODERN = "modern"
+ERAS = (BOTH, LEGACY, MODERN)
+"""Which sessions are served: those of both eras, each era by a process of its own, or those of one only."""
+
 
 class Sharing(msgspec.Struct, frozen=True):
     """How widely a server is shared and who said so: sentences for a person. hint: a wider scope that it could bear."""
@@ -38,13 +44,22 @@ class Sharing(msgspec.Struct, frozen=True):
     reason: str = "by default"
     clients: str = EXACT
     hint: str = ""
+    era: str = BOTH
+
+    @property
+    def only(self) -> str:
+        """The one era whose sessions are served, "" for both. One server for every kind of client speaks one era."""
+        if self.era != BOTH:
+            return self.era
+        return LEGACY if self.clients == ANY else ""
 
 
 class Identity(msgspec.Struct, frozen=True):
     """What a server is started with.
 
     cwd: the server's own, which the scope has chosen. salt: empty, or never the same twice, for a session that shares
-    with none. clients: whether the server sees who its client is (`exact`), or nobody in particular (`any`).
+    with none. clients: whether the server sees who its client is (`exact`), or nobody in particular (`any`). era: the
+    one in which it is spoken to, or `both`.
     """
 
     scope: str
@@ -56,6 +71,7 @@ class Identity(msgspec.Struct, frozen=True):
     limits: tuple[bytes, ...]
     salt: bytes = b""
     clients: str = EXACT
+    era: str = BOTH
 
     def salted(self, salt: bytes) -> Identity:
         """The same, shared with no other."""
@@ -63,7 +79,7 @@ class Identity(msgspec.Struct, frozen=True):
 
     def base_key(self) -> bytes:
         """KEY_BYTES that are equal for equal identities, whatever the order of environment and limits."""
-        choices = (FORMAT, self.scope.encode(), self.clients.encode())
+        choices = (FORMAT, self.scope.encode(), self.clients.encode(), self.era.encode())
         groups: tuple[Sequence[bytes], ...] = (
             (*choices, self.executable, self.cwd, b"%o" % self.umask, self.salt),
             self.argv,
@@ -106,7 +122,7 @@ def canonical_initialize(params: bytes) -> bytes:
         return params
 
 
-_PARTS = ("argv", "clients", "cwd", "executable", "scope", "umask")
+_PARTS = ("argv", "clients", "cwd", "era", "executable", "scope", "umask")
 
 
 def differences(a: Identity, b: Identity) -> list[str]:

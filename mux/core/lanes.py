@@ -10,40 +10,27 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import UNSET
 
-from mux import errors, limits
-from mux.core import clients, faults, lifecycle
+from mux import limits
+from mux.core import clients, eras, faults, lifecycle
 from mux.core.actions import Deliver
-from mux.core.envelope import Malformed, Request, error_line, splice
-from mux.core.identity import canonical_initialize
+from mux.core.envelope import Request, splice
+from mux.core.identity import ANY, LEGACY, MODERN, canonical_initialize
 from mux.core.methods import DISCOVER, Era
 from mux.core.neutral import opening
-from mux.core.scan import find
 from mux.core.session import rest
 from mux.core.upstream import State
 
 if TYPE_CHECKING:
     from mux.core.envelope import Answer
+    from mux.core.identity import Sharing
     from mux.core.pool import Pool
     from mux.core.router import Router
     from mux.core.session import Call, Session, Watch
 
-MODERN_ERRORS = frozenset({b"-32020", b"-32021", b"-32022"})
-"""Errors that only a modern server gives to a discover. MCP 2026-07-28, "Error codes"."""
-
-FIRST_MODERN = "2026-07-28"
-
 _ASKS = "it asks its clients questions, and of several it could not be told whom"
 _DECLARED = "it declares that it bears one session only"
-_INITIALIZE_FIRST = (
-    "This server is shared by clients of every kind (--clients any), in the protocol up to 2025-11-25: "
-    "send `initialize` first."
-)
-
-_NOT_FOUND = error_line(b"0", errors.METHOD_NOT_FOUND, "Method not found")[:-1]
-_NOT_FOUND_ID = (_NOT_FOUND.index(b"0,"), _NOT_FOUND.index(b"0,") + 1)
 
 
 class Verdict(Enum):
@@ -55,26 +42,31 @@ class Verdict(Enum):
     LEGACY = "legacy"
 
 
+_GIVEN = {LEGACY: Verdict.LEGACY, MODERN: Verdict.MODERN}
+"""What is known where nobody has to be asked."""
+
+
 class Lanes:
     """The upstreams of one base key.
 
     refusal: how the server answered a discover that it does not know. spare: a process that was started by a probe and
     turned out to be legacy; the first session that initialises gets it. asks: it was seen to ask questions whose
     owner is unclear, so each new session gets an upstream of its own. declared: it says so itself, whatever it asks.
-    neutral: one upstream for every kind of client, in the era that all of them speak: the legacy one. held: sessions
-    whose `initialize` waits for the verdict, with all that they say after it. stalled: discovers whose server died,
-    with the time at which they are answered and why.
+    only: the one era that sessions may speak, "" for both. neutral: one upstream for every kind of client. held:
+    sessions whose `initialize` waits for the verdict, with all that they say after it. stalled: discovers whose server
+    died, with the time at which they are answered and why.
     """
 
-    def __init__(self, pool: Pool, key: bytes, *, neutral: bool = False) -> None:
+    def __init__(self, pool: Pool, key: bytes, sharing: Sharing) -> None:
         self.pool = pool
         self.key = key
-        self.neutral = neutral
+        self.neutral = sharing.clients == ANY
+        self.only = sharing.only
         self.declared = False
-        self.verdict = self._at_first = Verdict.LEGACY if neutral else Verdict.UNKNOWN
+        self.verdict = self._at_first = _GIVEN.get(self.only, Verdict.UNKNOWN)
         self.modern: Router | None = None
         self.spare: Router | None = None
-        self.refusal = (_NOT_FOUND, _NOT_FOUND_ID)
+        self.refusal = eras.not_found()
         self.asks = False
         self.held: list[Session] = []
         self.stalled: dict[Call, tuple[float, str]] = {}
@@ -90,13 +82,13 @@ class Lanes:
         """A request of a session that is not pinned yet. Raises nothing; everything is answered sooner or later."""
         if request.method == DISCOVER:
             self._discover(session.accept(seq, request), now)
+        elif self.only and (refusal := self._other_era(request)):
+            self.pool.emit(Deliver(session.id, seq, refusal))
         elif request.method == "initialize":
             if self.verdict is Verdict.PROBING:
                 self._hold(session, seq, request, now)
             else:
                 self.pin_legacy(session, request, now).host(session, seq, request, now)
-        elif self.neutral:
-            self.pool.emit(Deliver(session.id, seq, error_line(request.id, errors.INVALID_REQUEST, _INITIALIZE_FIRST)))
         elif clients.is_enveloped(request):
             clients.read_modern(session, request)
             router = self._modern(session, Era.MODERN)
@@ -106,6 +98,13 @@ class Lanes:
             router = self.pool.new_router(self, session, self.key + b"bare%d" % session.id, Era.BARE)
             self._move(session, router, now)
             router.host(session, seq, request, now)
+
+    def _other_era(self, request: Request) -> bytes:
+        """Why a request is not for the one era that is served; empty if it is."""
+        if self.only == LEGACY:
+            return b"" if request.method == "initialize" else eras.by_legacy(request)
+        enveloped = request.method != "initialize" and clients.is_enveloped(request)
+        return b"" if enveloped else eras.by_modern(request)
 
     # --- pinning ----------------------------------------------------------------------------
 
@@ -189,7 +188,7 @@ class Lanes:
         def answered(answer: Answer | None, now: float) -> None:
             if answer is None or router.era is not Era.PROBING or router.upstream.state is not State.OPENING:
                 return
-            if not answer.failed or _is_modern_refusal(answer):
+            if not answer.failed or eras.is_modern_refusal(answer):
                 self._is_modern(router, now)
             else:
                 self.refusal = (answer.line, answer.span)
@@ -341,21 +340,3 @@ class Lanes:
             self._ended_by_probe = bool(self.stalled)
         if self.verdict is not Verdict.PROBING:
             self._let_go(now)
-
-
-def _is_modern_refusal(answer: Answer) -> bool:
-    """Whether a discover failed as only modern servers fail, and not because it wants an older version."""
-    try:
-        code = find(answer.line, b"error", b"code")
-        supported = find(answer.line, b"error", b"data", b"supported")
-    except Malformed:
-        return False
-    if code is None or answer.line[slice(*code)] not in MODERN_ERRORS:
-        return False
-    if supported is None:
-        return True
-    try:
-        versions = msgspec.json.decode(answer.line[slice(*supported)], type=list[str])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return True
-    return any(version >= FIRST_MODERN for version in versions)

@@ -23,7 +23,6 @@ from mux.core.envelope import (
     read_server,
     result_line,
 )
-from mux.core.identity import ANY
 from mux.core.lanes import Lanes
 from mux.core.router import Router
 from mux.core.session import Session, State, rest
@@ -180,7 +179,7 @@ class Pool:
     def lanes_of(self, session: Session) -> Lanes:
         lanes = self._lanes.get(session.base_key)
         if lanes is None:
-            lanes = Lanes(self, session.base_key, neutral=session.sharing.clients == ANY)
+            lanes = Lanes(self, session.base_key, session.sharing)
             self._lanes[session.base_key] = lanes
             if len(self._lanes) > limits.REMEMBERED_KEYS:
                 used = {router.lanes.key for router in self.routers.values()} | {session.base_key}

@@ -355,3 +355,14 @@ def test_a_browser_gets_a_server_for_each_session_and_says_why(place: Place) -> 
 def test_for_clients_of_any_kind_is_another_key(place: Place) -> None:
     keys = {resolve(1, place.hello(options=[b"clients=" + kind])).base_key for kind in (b"exact", b"any", b"exact")}
     assert len(keys) == 2
+
+
+def test_sessions_that_differ_in_the_era_share_only_where_the_outcome_is_equal(place: Place) -> None:
+    def key(*options: bytes) -> bytes:
+        return resolve(1, place.hello(options=list(options))).base_key
+
+    plain, legacy, modern = key(), key(b"era=legacy"), key(b"era=modern")
+    assert len({plain, legacy, modern}) == 3
+    assert key(b"era=both") == plain
+    assert key(b"clients=any", b"era=legacy") == key(b"clients=any") != legacy
+    assert key(b"clients=any", b"era=modern") == modern

@@ -62,11 +62,14 @@ def test_what_hosts_say_of_themselves_is_named_by_its_path() -> None:
 
 def test_sessions_that_do_not_share_and_clients_of_every_kind_are_named() -> None:
     play = Explained()
-    for session, sharing in enumerate((Sharing("session"), Sharing("session"), Sharing(), Sharing(clients="any")), 1):
+    for session, sharing in enumerate(
+        (Sharing("session"), Sharing("session"), Sharing(), Sharing(clients="any"), Sharing(era="legacy")), 1
+    ):
         play.join(session, b"k%d" % session, spec(), sharing)
     assert play.parts(1, 2) == ["session"]
     assert play.parts(1, 3) == ["scope", "session"]
     assert play.parts(3, 4) == ["clients"]
+    assert play.parts(3, 5) == ["era"]
 
 
 def test_of_one_session_all_others_of_its_program_are_compared_and_no_more() -> None:

@@ -68,6 +68,7 @@ def test_a_time_is_a_number_or_has_a_unit(place: Place, written: str, value: str
         ('scope = "galaxy"', "directory or project or user or session, not 'galaxy'"),
         ("scope = 3", "scope is text, not 3"),
         ('clients = "some"', "exact or any"),
+        ('era = "any"', "both or legacy or modern"),
         ('socket = ""', "a path or a name"),
         ("color = 1", "color = 1 is ignored: there is no such setting"),
         ("idle-timeout = 1", "idle-timeout = 1 is ignored: there is no such setting"),
@@ -159,9 +160,11 @@ def test_a_file_of_another_user_is_none(place: Place) -> None:
 
 
 def test_a_malformed_variable_is_named_and_ignored(place: Place) -> None:
-    settings = place.load(environment={"MUX_GRACE": "soon", "MUX_SCOPE": "", "MUX_NO_SHARE": "0", "MUX_CLIENTS": "x"})
+    settings = place.load(
+        environment={"MUX_GRACE": "soon", "MUX_SCOPE": "", "MUX_NO_SHARE": "0", "MUX_CLIENTS": "x", "MUX_ERA": "x"}
+    )
     assert not settings.found
-    assert [line.split()[0] for line in settings.complaints] == ["MUX_GRACE", "MUX_CLIENTS"]
+    assert [line.split()[0] for line in settings.complaints] == ["MUX_GRACE", "MUX_CLIENTS", "MUX_ERA"]
 
 
 # --- which project file -----------------------------------------------------------------------
@@ -259,6 +262,7 @@ def test_a_project_that_is_not_trusted_may_name_a_socket_and_share_narrower(plac
         ('scope = "project"', "scope = 'project'"),
         ('scope = "user"', "scope = 'user'"),
         ('clients = "any"', "clients = 'any'"),
+        ('era = "legacy"', "era = 'legacy'"),
         ('fallback = "direct"', "fallback = 'direct'"),
         ('grace = "1h"', "grace = '3600'"),
         ("idle_timeout = 1", "idle_timeout = '1'"),
