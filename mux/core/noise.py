@@ -21,7 +21,9 @@ NOISE: dict[str, tuple[bytes, ...]] = {
         b"OPENCODE_RUN_ID",
     ),
     "opencode 1.18: set by the one run that fetches packages, never by the next": (b"npm_config_user_agent",),
-    "Claude Code 2.1: pid of the host, one conversation, its channel to sibling sessions": (
+    "Claude Code 2.1: pid of the host, one conversation and its notes, its channel to sibling sessions": (
+        b"CLAUDE_CODE_CHILD_NOTES_DIR",
+        b"CLAUDE_CODE_LAUNCHED_BY_SESSION_IDS",
         b"CLAUDE_CODE_MESSAGING_*",
         b"CLAUDE_CODE_REMOTE_SESSION_ID",
         b"CLAUDE_CODE_SESSION_ID",

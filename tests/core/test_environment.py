@@ -59,6 +59,8 @@ def claude_code(n: int) -> Environment:
     return shell(n) | {
         b"CLAUDE_PROJECT_DIR": HERE,
         b"CLAUDE_CODE_SESSION_ID": b"private-%d" % n,
+        b"CLAUDE_CODE_LAUNCHED_BY_SESSION_IDS": b"private-%d" % n,
+        b"CLAUDE_CODE_CHILD_NOTES_DIR": b"/tmp/claude-0/private-%d/started" % n,
         b"CLAUDE_CODE_MESSAGING_TOKEN": b"private-%d" % n,
         b"CLAUDE_CODE_MESSAGING_SOCKET": b"/tmp/private-%d.sock" % n,
         b"CLAUDE_CODE_ENTRYPOINT": b"cli",
