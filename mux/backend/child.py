@@ -26,7 +26,7 @@ from mux.backend.launch import LaunchFailed, launch
 from mux.backend.outbox import Outbox
 from mux.backend.record import UpstreamRecord
 from mux.config.names import label
-from mux.core.events import Event, LaunchSpec, ProcessExited, ProcessFailed, ProcessLine, ProcessStarted
+from mux.core.events import Dispatch, LaunchSpec, ProcessExited, ProcessFailed, ProcessLine, ProcessStarted
 from mux.core.lines import LineBuffer, Oversize
 from mux.failpoints import ARMED, hit
 from mux.limits import OUTPUT_END_SECONDS, OVERSIZE_EDGE_BYTES, STOP_STEP_SECONDS, TREE_POLL_SECONDS
@@ -45,7 +45,7 @@ class Child:
         generation: int,
         spec: LaunchSpec,
         stderr: logs.Stderr,
-        dispatch: Callable[[Event], None],
+        dispatch: Dispatch,
         *,
         upstream: int = 0,
     ) -> None:
@@ -108,7 +108,7 @@ class Child:
 
     def write(self, data: bytes) -> None:
         """Queue bytes for the server's stdin; dropped once that is closed. Never waits."""
-        self._stdin.outbox.put(data)
+        self._stdin.outbox.put((data,))
 
     def stop(self) -> None:
         """Begin the stop ladder. Harmless if repeated, or if the server is gone or still starting."""
@@ -168,12 +168,13 @@ class Child:
     def _lines(self, lines: Iterable[bytes | Oversize]) -> None:
         if ARMED:
             hit("upstream.line")
-        process, dispatch = self.process, self._dispatch
-        for line in lines:
-            if isinstance(line, Oversize):
-                dispatch(ProcessLine(process, line.edges, oversize=True))
-            else:
-                dispatch(ProcessLine(process, line))
+        process = self.process
+        self._dispatch(
+            *[
+                ProcessLine(process, line) if isinstance(line, bytes) else ProcessLine(process, line.edges, oversize=True)
+                for line in lines
+            ]
+        )
 
     async def _ladder(self) -> None:
         """Close stdin, wait, SIGTERM, wait, SIGKILL; ends as soon as the whole tree is gone."""

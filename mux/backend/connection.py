@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -15,6 +16,9 @@ from mux.errors import WireError
 from mux.failpoints import ARMED, hit
 from mux.limits import CLOSE_SECONDS, OVERSIZE_EDGE_BYTES
 from mux.wire import frames
+
+_pack = frames.HEADER.pack
+_OF_THE_HOST = (frames.LINE, frames.REPLAY)
 
 
 class Connection(asyncio.Protocol):
@@ -36,8 +40,8 @@ class Connection(asyncio.Protocol):
         self.reason = ""  # why it ended, the first that was given; for the log
         self.stirred = True  # something was said either way since somebody last looked
 
-    def received(self, kind: int, flags: int, seq: int, payload: bytes, /) -> None:
-        """One whole frame from the peer."""
+    def received(self, batch: Sequence[frames.Frame], /) -> None:
+        """Whole frames from the peer that came together. Raises WireError for one that makes no sense."""
         raise NotImplementedError
 
     def lost(self) -> None:
@@ -49,12 +53,13 @@ class Connection(asyncio.Protocol):
         """Whether nothing is taken from the peer any more."""
         return self._closing
 
-    def send(self, kind: int, payload: bytes = b"", *, seq: int = 0, flags: int = 0) -> None:
+    def send(self, kind: int, payload: bytes = b"", seq: int = 0) -> None:
         """Queue one frame; it leaves at the end of this turn of the loop."""
-        if len(payload) > self._largest:  # noqa: PLR1730 - `max` costs three times this, on the hot path
-            self._largest = len(payload)
+        size = len(payload)
+        if size > self._largest:  # noqa: PLR1730 - `max` costs three times this, on the hot path
+            self._largest = size
         self.stirred = True
-        self.outbox.put(frames.HEADER.pack(kind, flags, seq, len(payload)), payload)
+        self.outbox.put((_pack(kind, 0, seq, size), payload))
 
     def close(self) -> None:
         """Send what is queued, then end the connection, within CLOSE_SECONDS."""
@@ -97,12 +102,8 @@ class Connection(asyncio.Protocol):
         if ARMED:
             hit("backend.frame")
         self.stirred = True
-        received = self.received
         try:
-            for kind, flags, seq, payload in self._reader.feed(data):
-                received(kind, flags, seq, payload)
-                if self.ended:
-                    return
+            self.received(self._reader.feed(data))
         except WireError as error:
             self.drop(str(error))
 
@@ -154,7 +155,7 @@ class Peer:
 class Owner(Protocol):
     """Who keeps the sessions: the runtime."""
 
-    def dispatch(self, event: Event, /) -> None: ...
+    def dispatch(self, *batch: Event) -> None: ...
 
     def opened(self, event: SessionOpened, connection: SessionConnection, /) -> None: ...
 
@@ -228,45 +229,58 @@ class SessionConnection(Connection):
             self._away = True
             self.send(frames.GOAWAY, frames.goaway_payload(self._accepted, hold_off_ms))
 
-    def received(self, kind: int, flags: int, seq: int, payload: bytes, /) -> None:
-        if kind == frames.LINE:
-            if self._away:
-                return
-            self._accepted = seq
-            oversize = bool(flags & frames.OVERSIZE)
-            if len(payload) > limits.MESSAGE_BYTES:  # a shim that was started with a higher limit than this backend
-                payload, oversize = payload[:OVERSIZE_EDGE_BYTES] + payload[-OVERSIZE_EDGE_BYTES:], True
-            self._dispatch(SessionLine(self.session, seq, payload, oversize))
-        elif kind == frames.REPLAY:
-            if not self._away:
-                self._replay(flags, seq, payload)
-        elif kind == frames.READY:
-            self._dispatch(SessionReady(self.session))
-        elif kind == frames.EOF:
-            self.because("its host closed its end")
-            self._dispatch(SessionEof(self.session))
-        elif self._nap is not None:
-            if kind == frames.PARKED:
-                self._nap.parked()
-            elif kind == frames.AWAKE:
-                self._nap.awoke()
+    def received(self, batch: Sequence[frames.Frame], /) -> None:
+        events: list[Event] = []
+        session = self.session
+        for kind, flags, seq, payload in batch:
+            if self._away and kind in _OF_THE_HOST:
+                continue
+            if kind == frames.LINE:
+                self._accepted = seq
+                if flags or len(payload) > limits.MESSAGE_BYTES:
+                    events.append(_edges(session, flags, seq, payload))
+                else:
+                    events.append(SessionLine(session, seq, payload))
+            elif kind == frames.REPLAY:
+                self._accepted = seq
+                events.append(_replayed(session, flags, seq, payload))
+            elif kind == frames.READY:
+                events.append(SessionReady(session))
+            elif kind == frames.EOF:
+                self.because("its host closed its end")
+                events.append(SessionEof(session))
+            elif self._nap is not None:
+                self._dispatch(*events)  # what was said before it slept
+                events.clear()
+                if kind == frames.PARKED:
+                    self._nap.parked()
+                elif kind == frames.AWAKE:
+                    self._nap.awoke()
+        if events:
+            self._dispatch(*events)
 
     def lost(self) -> None:
         if self._nap is not None:
             self._nap.end()
         self._owner.closed(self.session)
 
-    def _replay(self, flags: int, seq: int, payload: bytes) -> None:
-        blob, line = frames.parse_replay(payload)
-        self._accepted = seq
-        self._dispatch(
-            SessionReplay(
-                self.session,
-                seq,
-                line,
-                answered=bool(flags & frames.ANSWERED),
-                repeated=bool(flags & frames.REPEATED),
-                blob=blob,
-                oversize=bool(flags & frames.OVERSIZE),
-            )
-        )
+
+def _edges(session: int, flags: int, seq: int, payload: bytes) -> SessionLine:
+    """A line of which the shim has kept the ends, or one that it would have cut had it been started with our limit."""
+    if len(payload) > limits.MESSAGE_BYTES:
+        payload, flags = payload[:OVERSIZE_EDGE_BYTES] + payload[-OVERSIZE_EDGE_BYTES:], frames.OVERSIZE
+    return SessionLine(session, seq, payload, bool(flags & frames.OVERSIZE))
+
+
+def _replayed(session: int, flags: int, seq: int, payload: bytes) -> SessionReplay:
+    """Raises WireError."""
+    blob, line = frames.parse_replay(payload)
+    return SessionReplay(
+        session,
+        seq,
+        line,
+        answered=bool(flags & frames.ANSWERED),
+        repeated=bool(flags & frames.REPEATED),
+        blob=blob,
+        oversize=bool(flags & frames.OVERSIZE),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio.abc
@@ -36,9 +36,10 @@ class ControlConnection(Connection):
         super().connection_made(transport)
         self.send(frames.WELCOME)
 
-    def received(self, kind: int, _flags: int, seq: int, payload: bytes, /) -> None:
-        if kind == frames.LINE:
-            self._tasks.start_soon(self._answer, seq, payload)
+    def received(self, batch: Sequence[frames.Frame], /) -> None:
+        for kind, _flags, seq, payload in batch:
+            if kind == frames.LINE:
+                self._tasks.start_soon(self._answer, seq, payload)
 
     def lost(self) -> None:
         """Answers on their way go nowhere."""
@@ -59,4 +60,4 @@ class ControlConnection(Connection):
         except Exception as error:  # noqa: BLE001 - an operator's question must not end the backend
             logs.failure("control.failed", error)
             answer = {"error": f"the command failed: {error}"}
-        self.send(frames.OUT, json.dumps(answer).encode() + b"\n", seq=seq)
+        self.send(frames.OUT, json.dumps(answer).encode() + b"\n", seq)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from mux.failpoints import ARMED, hit
 
@@ -30,13 +30,12 @@ class Outbox:
         """From now on what is put is written there."""
         self._transport = transport
 
-    def put(self, *parts: bytes) -> None:
+    def put(self, parts: Iterable[bytes]) -> None:
         """Append `parts`."""
-        if self._transport is None:
-            return
-        if not self._parts:
-            self._loop.call_soon(self.flush)
-        self._parts.extend(parts)
+        if self._transport is not None:
+            if not self._parts:
+                self._loop.call_soon(self.flush)
+            self._parts += parts
 
     def flush(self) -> None:
         """Write now what waits for the end of the turn."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import anyio
@@ -33,7 +33,7 @@ class Core(Protocol):
 
     def start(self, now: float) -> None: ...
 
-    def handle(self, event: Event, now: float) -> list[actions.Action]: ...
+    def handle_all(self, batch: Iterable[Event], now: float) -> list[actions.Action]: ...
 
     def deadline(self) -> float | None: ...
 
@@ -59,7 +59,7 @@ class Runtime:
         self.core = core
         self.sessions: dict[int, SessionConnection] = {}
         self.upstreams: Upstreams
-        self._handle = core.handle
+        self._handle_all = core.handle_all
         self._deadline = core.deadline
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -91,13 +91,13 @@ class Runtime:
         self.core.start(time.monotonic())
         self._arm()
 
-    def dispatch(self, event: Event, /) -> None:
-        """One event, and all that follows from it.
+    def dispatch(self, *batch: Event) -> None:
+        """Events that came together, and all that follows from them.
 
         Never called from within itself: every effect that could lead to another event comes back through the loop.
         """
         apply = self._apply
-        for action in self._handle(event, time.monotonic()):
+        for action in self._handle_all(batch, time.monotonic()):
             apply[type(action)](action)
         deadline = self._deadline()
         if deadline is not None and (self._timer is None or deadline < self._armed):
@@ -200,7 +200,7 @@ class Runtime:
     def _deliver(self, action: actions.Deliver) -> None:
         connection = self.sessions.get(action.session)
         if connection is not None:
-            connection.send(frames.OUT, action.data, seq=action.seq)
+            connection.send(frames.OUT, action.data, action.seq)
 
     def _forward(self, action: actions.Forward) -> None:
         self.upstreams.forward(action.process, action.data)
@@ -208,12 +208,12 @@ class Runtime:
     def _acknowledge(self, action: actions.Acknowledge) -> None:
         connection = self.sessions.get(action.session)
         if connection is not None:
-            connection.send(frames.ACK, seq=action.seq)
+            connection.send(frames.ACK, b"", action.seq)
 
     def _keep(self, action: actions.Keep) -> None:
         connection = self.sessions.get(action.session)
         if connection is not None:
-            connection.send(frames.KEEP, action.blob, seq=action.seq)
+            connection.send(frames.KEEP, action.blob, action.seq)
 
     def _welcome(self, action: actions.Welcome) -> None:
         connection = self.sessions.get(action.session)

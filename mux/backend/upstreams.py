@@ -15,7 +15,7 @@ from mux.backend import logs, reap, record
 from mux.backend.child import Child
 from mux.config.names import label
 from mux.core.actions import Launch
-from mux.core.events import Event
+from mux.core.events import Dispatch
 from mux.limits import STOP_STEP_SECONDS
 
 
@@ -25,7 +25,7 @@ class Upstreams:
     def __init__(
         self,
         tasks: anyio.abc.TaskGroup,
-        dispatch: Callable[[Event], None],
+        dispatch: Dispatch,
         *,
         record_path: Path,
         stderr: logs.StderrFolder,

@@ -14,27 +14,32 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from mux.core import scan
-from mux.core.scan import Malformed, Span
+from mux.core.scan import BACKSLASH, CARRIAGE_RETURN, Malformed, Span
 from mux.errors import INVALID_REQUEST, PARSE_ERROR
 from mux.limits import ID_BYTES, JSON_DEPTH
 
 
 class Request(msgspec.Struct, gc=False):
-    """A request. id: its bytes as sent, at `span` of the line. params: its bytes, or nothing."""
+    """A request. id: its bytes as sent, at `span` of the line. params: its bytes, or nothing.
+
+    escaped: the line has an escape by which a name could be spelt in another way.
+    """
 
     line: bytes
     id: bytes
     span: Span
     method: str
     params: Raw | UnsetType
+    escaped: bool
 
 
 class Notification(msgspec.Struct, gc=False):
-    """A notification."""
+    """A notification, in the same terms."""
 
     line: bytes
     method: str
     params: Raw | UnsetType
+    escaped: bool
 
 
 class Answer(msgspec.Struct, gc=False):
@@ -103,7 +108,7 @@ _number_like = re.compile(rb'"?([1-9]\d{0,15})(?:\.0+)?"?\Z')
 
 def read_host(line: bytes) -> Message:
     """What a host's line is. Never raises; anything that is no message comes back as Rejected."""
-    if b"\r" in line or not line.isascii():
+    if CARRIAGE_RETURN in line or not line.isascii():
         harmful = _harmful(line)
         if harmful is not None:
             return harmful
@@ -130,7 +135,7 @@ def read_host(line: bytes) -> Message:
             start = len(_CLAUDE_FRONT) - 2 + len(method)
         else:
             return _read_slowly(line)
-        return Request(line, raw, (start, start + len(raw)), method, params)
+        return Request(line, raw, (start, start + len(raw)), method, params, _is_escaped(line))
     return _read_slowly(line)
 
 
@@ -152,11 +157,15 @@ def read_server(line: bytes) -> Message:
     return message
 
 
+def renamed(message: Request | Answer, id_: bytes) -> bytes:
+    """The message's line with another id, and a newline."""
+    line = message.line
+    start, end = message.span
+    return b"%b%b%b\n" % (line[:start], id_, line[end:])
+
+
 def splice(line: bytes, *edits: tuple[Span, bytes]) -> bytes:
     """The line with each span replaced, and a newline. Spans do not overlap; any order."""
-    if len(edits) == 1:
-        (start, end), new = edits[0]
-        return b"%b%b%b\n" % (line[:start], new, line[end:])
     parts: list[bytes] = []
     at = 0
     for (start, end), new in sorted(edits):
@@ -172,7 +181,7 @@ def find_in(message: Request | Notification, *path: bytes) -> Span | None:
     Cheap for a message that does not mention the last name at all, whatever its size.
     """
     line = message.line
-    if message.params is UNSET or (path[-1] not in line and b"\\u" not in line):
+    if message.params is UNSET or (line.find(path[-1]) < 0 and not message.escaped):
         return None
     return scan.find(line, b"params", *path)
 
@@ -183,9 +192,9 @@ def find_token(message: Request | Notification) -> Span | None:
     If each of the two names stands in the line once, unescaped, and a parser finds them nested so, then it is those.
     """
     line = message.line
-    if message.params is UNSET or (b"progressToken" not in line and b"\\u" not in line):
+    if message.params is UNSET or (line.find(b"progressToken") < 0 and not message.escaped):
         return None
-    if b"\\u" not in line and line.count(b'"_meta"') == 1 and line.count(b'"progressToken"') == 1:
+    if not message.escaped and line.count(b'"_meta"') == 1 and line.count(b'"progressToken"') == 1:
         try:
             token = _token(message.params)
         except _UNREADABLE:
@@ -201,7 +210,7 @@ def find_token(message: Request | Notification) -> Span | None:
 
 def find_in_result(line: bytes, *path: bytes) -> Span | None:
     """Where `result` → path stands in an answer, or None. Raises Malformed as `find_in`."""
-    if path[-1] not in line and b"\\u" not in line:
+    if line.find(path[-1]) < 0 and not _is_escaped(line):
         return None
     return scan.find(line, b"result", *path)
 
@@ -242,6 +251,10 @@ def error_line(id_: bytes, code: int, message: str, data: object = None) -> byte
 def result_line(id_: bytes, result: bytes = b"{}") -> bytes:
     """A JSON-RPC result as a line with its newline; both as their bytes."""
     return b'{"jsonrpc":"2.0","id":%b,"result":%b}\n' % (id_, result)
+
+
+def _is_escaped(line: bytes) -> bool:
+    return BACKSLASH in line and b"\\u" in line
 
 
 def _harmful(line: bytes) -> Rejected | None:
@@ -321,7 +334,10 @@ def _classify(line: bytes, spans: dict[bytes, Span]) -> Message:
         name = scan.unescape(line[slice(*method)]).decode(errors="replace")
         at = spans.get(b"params")
         params = Raw(line[slice(*at)]) if at else UNSET
-        return Request(line, raw, span, name, params) if span else Notification(line, name, params)
+        escaped = _is_escaped(line)
+        if span:
+            return Request(line, raw, span, name, params, escaped)
+        return Notification(line, name, params, escaped)
     if span and (b"result" in spans) != (b"error" in spans):
         return Answer(line, raw, span, b"error" in spans)
     return Rejected(
@@ -344,6 +360,7 @@ __all__ = [
     "id_of_oversize",
     "read_host",
     "read_server",
+    "renamed",
     "result_line",
     "splice",
 ]

@@ -6,6 +6,8 @@ core gave in `Launch`. Lines come whole, without their newline.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 
 from mux.core.identity import Sharing
@@ -176,3 +178,9 @@ Event = (
     | Release
     | Shutdown
 )
+
+
+class Dispatch(Protocol):
+    """Takes events that came together, in their order."""
+
+    def __call__(self, *batch: Event) -> None: ...

@@ -10,15 +10,13 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from mux.core.envelope import Malformed, find_token, splice
+from mux.core.envelope import Malformed, find_token, renamed, splice
 from mux.core.methods import REPEATABLE
 from mux.limits import CANCELLED_SECONDS, ID_BYTES, TOMBSTONE_SECONDS, TOMBSTONES
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from mux.core.envelope import Request
-    from mux.core.scan import Span
     from mux.core.session import Call, Session
 
 
@@ -67,22 +65,24 @@ class Ids:
         """Give the request its id and return the line to send up. Raises Malformed at an ambiguous or huge token."""
         request = call.request
         assert request is not None  # only safe requests are sent twice, and they keep theirs
-        token = _token_of(request)
-        uid = b"%d" % self._next
-        self._next += 1
-        call.uid = uid
+        token = find_token(request)
+        if token is not None:
+            call.token = _judged(request.line[token[0] : token[1]])
+        number = self._next
+        self._next = number + 1
+        call.uid = uid = b"%d" % number
         self.flying[uid] = call
         if call.method not in REPEATABLE:
             call.request = None
-        if token is None:
-            return splice(request.line, (request.span, uid))
-        call.token = request.line[token[0] : token[1]]
-        return splice(request.line, (request.span, uid), (token, uid))
+        if call.token and token is not None:
+            return splice(request.line, (request.span, uid), (token, uid))
+        return renamed(request, uid)
 
     def settle(self, uid: bytes, now: float) -> Call | None:
         """Take out the request that was answered; its progress token is remembered for a while."""
         call = self.flying.pop(uid, None)
-        self._expire(now)
+        if self._order or self._cancelled:
+            self._expire(now)
         if call is not None and call.token and not call.cancelled:
             self._finished[uid] = Token(call.session, call.token, now + TOMBSTONE_SECONDS)
             self._order.append((now + TOMBSTONE_SECONDS, uid))
@@ -140,11 +140,10 @@ class Ids:
                 call.watch(None, now)
 
 
-def _token_of(request: Request) -> Span | None:
-    """Where the progress token stands. What is neither string nor number is none, and passes as it is."""
-    span = find_token(request)
-    if span is None or request.line[span[0]] not in b'"-0123456789':
-        return None
-    if span[1] - span[0] > ID_BYTES:
+def _judged(token: bytes) -> bytes:
+    """The progress token; what is neither string nor number is none, and passes as it is."""
+    if token[0] not in b'"-0123456789':
+        return b""
+    if len(token) > ID_BYTES:
         raise Malformed(f"its progress token has more than {ID_BYTES} bytes")
-    return span
+    return token

@@ -30,7 +30,7 @@ from mux.core.snapshot import PoolSnapshot, snapshot
 from mux.core.timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from mux.core.actions import Action
     from mux.core.events import Event
@@ -84,9 +84,13 @@ class Pool:
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """What `event` at `now` (monotonic seconds) leads to. After a planned Exit only refusals: no restarts."""
-        if self._left and type(event) is not events.SessionOpened:
-            return []
-        self._handlers[type(event)](event, now)
+        return self.handle_all((event,), now)
+
+    def handle_all(self, batch: Iterable[Event], now: float) -> list[Action]:
+        """What events that came together lead to, one after the other."""
+        handlers = self._handlers
+        for event in batch:
+            handlers[type(event)](event, now)
         if self.draining:
             self._drained(now)
         actions = self._out[:]
@@ -423,8 +427,13 @@ class Pool:
         if owing or self._left:
             return
         self._left = True
+        self._handlers = dict.fromkeys(self._handlers, _ignore) | {events.SessionOpened: self._session_opened}
         for router in self.routers.values():
             lifecycle.give_up(router, "the multiplexer is being stopped.", now)
         for session in self.sessions:
             self.emit(Halted(session, self._farewell) if self._farewell else Drop(session, "planned exit"))
         self.emit(Exit())
+
+
+def _ignore(_event: Event, _now: float) -> None:
+    """After the exit nothing counts any more."""

@@ -20,18 +20,14 @@ class Quota:
         self.in_flight = 0
         self.ring: deque[Session] = deque()
 
-    def admits(self, session: Session) -> bool:
-        """Whether a new request of the session may go up at once."""
-        return (
-            not session.waiting
-            and session.in_flight < limits.SESSION_IN_FLIGHT
-            and self.in_flight < limits.UPSTREAM_IN_FLIGHT
-        )
-
-    def take(self, session: Session) -> None:
-        """A request of the session goes up."""
-        session.in_flight += 1
-        self.in_flight += 1
+    def take(self, session: Session) -> bool:
+        """Count a new request of the session as in flight, if it may go up at once."""
+        flying, own = self.in_flight, session.in_flight
+        if session.waiting or own >= limits.SESSION_IN_FLIGHT or flying >= limits.UPSTREAM_IN_FLIGHT:
+            return False
+        session.in_flight = own + 1
+        self.in_flight = flying + 1
+        return True
 
     def release(self, session: Session) -> None:
         """It was answered, or given up."""
@@ -64,7 +60,7 @@ class Quota:
         return calls
 
     def next(self) -> Call | None:
-        """The next request that may go up, or None. It is counted by `take`, not here."""
+        """The next request that may go up, counted as in flight; or None."""
         if self.in_flight >= limits.UPSTREAM_IN_FLIGHT:
             return None
         for _ in range(len(self.ring)):
@@ -75,5 +71,7 @@ class Quota:
             call = session.waiting.popleft()
             if session.waiting:
                 self.ring.append(session)
+            session.in_flight += 1
+            self.in_flight += 1
             return call
         return None

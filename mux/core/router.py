@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mux import errors, limits
 from mux.core import faults, handshake, levels, lifecycle, listens, notices, questions, subscriptions, tasks
 from mux.core.actions import Acknowledge, Deliver, Forward, Log
-from mux.core.envelope import Answer, Malformed, Notification, Request, error_line, find_in, splice
+from mux.core.envelope import Answer, Malformed, Notification, Request, error_line, find_in, renamed, splice
 from mux.core.handshake import Handshake
 from mux.core.ids import Ids
 from mux.core.levels import Levels
@@ -207,21 +207,19 @@ class Router:
 
     def call(self, session: Session, seq: int, request: Request, now: float, watch: Watch | None = None) -> None:
         """A request for the server: now, or when its turn comes."""
-        call = session.accept(seq, request)
-        call.watch = watch
-        self.dispatch(call, now)
+        self.dispatch(session.accept(seq, request, watch), now)
 
     def dispatch(self, call: Call, now: float) -> None:
         """Send up a request that is entered, or let it wait."""
         state = self.upstream.state
-        if state is State.READY and not self.turns.needed and self.quota.admits(call.session):
+        if state is State.READY and not self.turns.needed and self.quota.take(call.session):
             self.send(call, now)
         elif state is State.FAILED:
             self.fail(call, faults.unavailable(call.id, self.spec.argv, self.upstream.last_error), now)
         elif self.turns.needed and not self.turns.admits(call, self._ahead(now), ready=state is State.READY):
             self.turns.wait(call, now + limits.TURN_SECONDS)
             self.pump(now)
-        elif state is State.READY and self.quota.admits(call.session):
+        elif state is State.READY and self.quota.take(call.session):
             self.send(call, now)
         else:
             self.quota.wait(call)
@@ -233,7 +231,8 @@ class Router:
         lifecycle.need(self, now)
 
     def send(self, call: Call, now: float, *, counted: bool = True) -> None:
-        """Send up a request, whoever else waits. counted: it takes a place among those in flight."""
+        """Send up a request, whoever else waits. counted: it was given a place among those in flight."""
+        call.counted = counted
         try:
             if self.era is Era.MODERN and call.method != LISTEN:  # what a listen is told names the listen
                 call.level = _log_level(call.request)
@@ -241,9 +240,6 @@ class Router:
         except Malformed as error:
             self.fail(call, _ambiguous(call.id, error), now)
             return
-        if counted:
-            call.counted = True
-            self.quota.take(call.session)
         self.emit(Forward(self.upstream.process, line))
 
     def probe(self, call: Call, now: float) -> None:
@@ -341,15 +337,16 @@ class Router:
             return
         edits = call.watch(answer, now) if call.watch is not None else None
         if not call.cancelled:
-            if edits:
-                line = splice(answer.line, (answer.span, call.id), *edits)
-            else:
-                line = splice(answer.line, (answer.span, call.id))
+            line = splice(answer.line, (answer.span, call.id), *edits) if edits else renamed(answer, call.id)
             self.deliver(call, line)
-        if b'"input_required"' in answer.line or (b'"taskId"' in answer.line and b'"task"' in answer.line):
-            self.kept_until = now + limits.OPEN_STATE_SECONDS
+        if self.era is Era.MODERN and _opens_state(answer.line):
+            self.keep(now)
         if self.quota.ring or self.turns.waiting or self.subscriptions.due or self.upstream.state is State.DRAINING:
             self.pump(now)
+
+    def keep(self, now: float) -> None:
+        """A client holds open state of this very process: it is kept for a while. MCP 2026-07-28, "Input required"."""
+        self.kept_until = now + limits.OPEN_STATE_SECONDS
 
     def _own_answer(self, answer: Answer, now: float) -> None:
         """An answer to a request of ours; anything else matches nothing and is dropped."""
@@ -375,6 +372,10 @@ class Router:
         self.internal[uid] = watch
         self.send_up(b'{"jsonrpc":"2.0","id":%b,"method":"%b","params":%b}\n' % (uid, method, params))
         return True
+
+
+def _opens_state(line: bytes) -> bool:
+    return b'"input_required"' in line or (b'"taskId"' in line and b'"task"' in line)
 
 
 def _ambiguous(id_: bytes, error: Malformed) -> bytes:

@@ -10,10 +10,13 @@ from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from mux import limits
 from mux.core.actions import Dismiss
 from mux.core.envelope import id_key
 from mux.core.methods import LISTEN
+from mux.core.scan import BACKSLASH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,49 +50,31 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 }
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One request of one session, from its line to its answer.
 
-    uid: the id that it has at the server, as bytes; empty while it waits for its turn. cancelled: nobody waits for the
-    answer any more, but the server may still be at work for it. older: a request of the session with the same id.
-    counted: it takes a place among those in flight. level: the log level that it asked for. watch: told of the answer,
-    or of None if the generation ended without one; may return edits of the answer.
+    key: equal for two spellings of one id. uid: the id that it has at the server, as bytes; empty while it waits for
+    its turn. cancelled: nobody waits for the answer any more, but the server may still be at work for it. counted: it
+    takes a place among those in flight. older: a request of the session with the same id. level: the log level that
+    it asked for. watch: told of the answer, or of None if the generation ended without one; may return edits of the
+    answer.
     """
 
-    __slots__ = (
-        "acknowledged",
-        "cancelled",
-        "counted",
-        "id",
-        "key",
-        "level",
-        "method",
-        "older",
-        "replayed",
-        "request",
-        "seq",
-        "session",
-        "token",
-        "uid",
-        "watch",
-    )
-
-    def __init__(self, session: Session, seq: int, request: Request) -> None:
-        self.session = session
-        self.seq = seq
-        self.request: Request | None = request
-        self.id = request.id
-        self.key = request.id if b"\\" not in request.id else id_key(request.id)
-        self.method = request.method
-        self.uid = b""
-        self.token = b""
-        self.cancelled = False
-        self.replayed = False
-        self.older: Call | None = None
-        self.counted = False
-        self.acknowledged = False
-        self.level: int | None = None
-        self.watch: Watch | None = None
+    session: Session
+    seq: int
+    request: Request | None
+    id: bytes
+    key: bytes
+    method: str
+    watch: Watch | None = None
+    uid: bytes = b""
+    token: bytes = b""
+    cancelled: bool = False
+    replayed: bool = False
+    acknowledged: bool = False
+    counted: bool = False
+    older: Call | None = None
+    level: int | None = None
 
 
 class Session:
@@ -161,11 +146,14 @@ class Session:
         """Whether anything can still be delivered to it."""
         return self.state is not State.GONE
 
-    def accept(self, seq: int, request: Request) -> Call:
+    def accept(self, seq: int, request: Request, watch: Watch | None = None) -> Call:
         """Enter a request; one with the same id that is still open stays open behind it."""
-        call = Call(self, seq, request)
-        call.older = self.calls.get(call.key)
-        self.calls[call.key] = call
+        id_ = request.id
+        key = id_ if BACKSLASH not in id_ else id_key(id_)
+        call = Call(self, seq, request, id_, key, request.method, watch)
+        if key in self.calls:
+            call.older = self.calls[key]
+        self.calls[key] = call
         self.open += 1
         return call
 

@@ -81,15 +81,16 @@ class Tasks:
 
 def call(router: Router, session: Session, seq: int, request: Request, now: float) -> None:
     """A `tools/call`; if it asks for a task, its answer names the task and makes the session the owner."""
-    if b'"task"' not in request.line and b"\\u" not in request.line:
+    if request.line.find(b'"task"') < 0 and not request.escaped:
         router.call(session, seq, request, now)
         return
 
-    def answered(answer: Answer | None, _now: float) -> None:
+    def answered(answer: Answer | None, now: float) -> None:
         span = _named_in_result(answer.line, b"task", b"taskId") if answer is not None and not answer.failed else None
         if answer is not None and span:
             router.tasks.own(session if session.alive else None, answer.line[slice(*span)])
             router.ids.outlast(answer.id)
+            router.keep(now)
 
     router.call(session, seq, request, now, watch=answered)
 

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
     from mux.rendezvous.sockets import Socket
     from mux.shim.journal import Journal
-    from mux.wire.frames import FrameReader
-
-    Frame = tuple[int, int, int, bytes]
+    from mux.wire.frames import Frame, FrameReader
 
     class Joined(Protocol):
         """A connection that was welcomed, as mux.rendezvous.attach.Attached is."""

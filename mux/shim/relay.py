@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from mux.rendezvous.attach import Attached, Wait
     from mux.rendezvous.sockets import Socket
-    from mux.shim.link import Frame, Joined
+    from mux.shim.link import Joined
+    from mux.wire.frames import Frame
 
     Attach = Callable[[bytes, float, Wait], Attached]
     Park = Callable[[Socket, bytes, Journal], None]

@@ -14,7 +14,7 @@ from mux.wire.frames import FrameReader
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mux.rendezvous.sockets import Socket
-    from mux.shim.link import Frame
+    from mux.wire.frames import Frame
 
 
 class Woken:

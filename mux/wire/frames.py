@@ -14,6 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    Frame = tuple[int, int, int, bytes]
+    """(kind, flags, seq, payload)"""
+
 MAJOR = 1
 """Changes when an old peer could misread a new one. It is part of every socket's name."""
 
@@ -87,8 +90,8 @@ class FrameReader:
         self._have = 0
         self._need = HEADER_BYTES
 
-    def feed(self, data: bytes) -> list[tuple[int, int, int, bytes]]:
-        """Return the frames that `data` completes, each as (kind, flags, seq, payload)."""
+    def feed(self, data: bytes) -> list[Frame]:
+        """Return the frames that `data` completes."""
         if self._have:
             self._chunks.append(data)
             self._have += len(data)
@@ -96,7 +99,7 @@ class FrameReader:
                 return []
             data = b"".join(self._chunks)
             self._chunks.clear()
-        frames: list[tuple[int, int, int, bytes]] = []
+        frames: list[Frame] = []
         append = frames.append
         unpack = HEADER.unpack_from
         at, end = 0, len(data)

@@ -6,6 +6,7 @@ Run as a script: SOCKET GRACE. It waits for what the tests say on sockets only.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import anyio
@@ -84,7 +85,10 @@ class StubCore:
     def quiet(self, session: int) -> bool:
         return session in self.sessions
 
-    def handle(self, event: Event, now: float) -> list[actions.Action]:
+    def handle_all(self, batch: Iterable[Event], now: float) -> list[actions.Action]:
+        return [action for event in batch for action in self._handle(event, now)]
+
+    def _handle(self, event: Event, now: float) -> list[actions.Action]:
         match event:
             case events.SessionOpened():
                 return self.opened(event)

@@ -29,8 +29,8 @@ class Life:
         self.child = Child(1, 1, launch, logs.Stderr(directory / "1.err"), self._heard)
         self.task = asyncio.create_task(self.child.run(lambda: None))
 
-    def _heard(self, event: Event) -> None:
-        self.events.append(event)
+    def _heard(self, *batch: Event) -> None:
+        self.events += batch
         self.news.set()
 
     async def until(self, kind: type[Event]) -> Event:

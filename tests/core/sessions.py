@@ -26,4 +26,4 @@ def call(
 ) -> Call:
     """A request of the session, not entered there."""
     asked = request(b'{"jsonrpc":"2.0","id":%b,"method":"%b","params":%b}' % (id_, method, params))
-    return Call(owner, seq, asked)
+    return Call(owner, seq, asked, asked.id, asked.id, asked.method)

@@ -19,10 +19,19 @@ def test_a_session_has_so_many_requests_at_the_server(taken: int, *, admitted: b
     quota, owner = Quota(), session()
     for _ in range(taken):
         quota.take(owner)
-    assert quota.admits(owner) is admitted
-    assert quota.admits(session(2))
+    assert quota.take(session(2))
+    assert quota.take(owner) is admitted
+    assert owner.in_flight == taken + admitted
+
+
+@pytest.mark.parametrize("taken", [limits.SESSION_IN_FLIGHT - 1, limits.SESSION_IN_FLIGHT])
+def test_the_next_that_waits_is_counted(taken: int) -> None:
+    quota, owner = Quota(), session()
+    for _ in range(taken):
+        quota.take(owner)
     quota.wait(call(owner))
-    assert (quota.next() is not None) is admitted
+    assert (quota.next() is not None) is (taken < limits.SESSION_IN_FLIGHT)
+    assert owner.in_flight == quota.in_flight == limits.SESSION_IN_FLIGHT
 
 
 @pytest.mark.parametrize(
@@ -34,18 +43,20 @@ def test_all_sessions_together_have_so_many(taken: int, *, admitted: bool) -> No
     for number in range(taken):
         quota.take(owners[number // 32])
     late = session(999)
-    assert quota.admits(late) is admitted
     quota.wait(call(late))
     assert (quota.next() is not None) is admitted
+    assert not quota.take(session(1000)), "one more than there may be"
     quota.release(owners[0])
-    assert quota.in_flight == taken - 1
+    assert quota.in_flight == limits.UPSTREAM_IN_FLIGHT - 1
     assert owners[0].in_flight == 31
+    assert quota.take(session(1000))
 
 
 def test_who_waits_is_not_overtaken_by_the_sessions_own_next_request() -> None:
     quota, owner = Quota(), session()
     quota.wait(call(owner))
-    assert not quota.admits(owner)
+    assert not quota.take(owner)
+    assert owner.in_flight == quota.in_flight == 0
 
 
 def test_first_goes_before_the_sessions_others() -> None:
@@ -73,7 +84,6 @@ def test_the_sessions_take_turns_and_each_keeps_its_order(counts: list[int], per
         flying: deque[Call] = deque()
         while quota.ring:
             while (ready := quota.next()) is not None:
-                quota.take(ready.session)
                 flying.append(ready)
                 sent.append(ready)
                 assert ready.session.in_flight <= per_session

@@ -77,8 +77,10 @@ class Transport:
 class Owner:
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.dispatch = self.events.append
         self.quiet = True
+
+    def dispatch(self, *batch: Event) -> None:
+        self.events += batch
 
     def opened(self, event: SessionOpened, connection: SessionConnection) -> None: ...
 
