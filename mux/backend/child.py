@@ -171,7 +171,9 @@ class Child:
         process = self.process
         self._dispatch(
             *[
-                ProcessLine(process, line) if isinstance(line, bytes) else ProcessLine(process, line.edges, oversize=True)
+                ProcessLine(process, line)
+                if isinstance(line, bytes)
+                else ProcessLine(process, line.edges, oversize=True)
                 for line in lines
             ]
         )
