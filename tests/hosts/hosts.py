@@ -86,6 +86,7 @@ def _claude(setup: Setup) -> dict[str, str]:
         "ANTHROPIC_API_KEY": "dummy",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "ENABLE_TOOL_SEARCH": "false",  # else it shows a model the tools only when that looks for them
+        "MCP_CONNECTION_NONBLOCKING": "false",  # else its first turn does not wait for a server that is slow to start
         "IS_SANDBOX": "1",  # else it does not skip permissions as root
         **({"MCP_TOOL_TIMEOUT": str(TOOL_SECONDS * 1000)} if setup.impatient else {}),
     }

@@ -16,7 +16,7 @@ from tests.hosts.fake_model import FakeModel
 from tests.hosts.hosts import Host, Setup
 from tests.support import processes
 from tests.support.installed import Node
-from tests.support.processes import GONE
+from tests.support.processes import GONE, eventually
 from tests.support.runtime import SCRIPTED, SHIM, Runtime
 
 RUN_SECONDS = 100.0
@@ -25,12 +25,21 @@ RUN_SECONDS = 100.0
 class Stage:
     """The world of one test with its hosts. Leaving it ends those that still run."""
 
-    def __init__(self, runtime: Runtime, node: Node, *, mode: str = SHIM, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        node: Node,
+        *,
+        mode: str = SHIM,
+        options: Sequence[str] = (),
+        server: Sequence[str] = (),
+    ) -> None:
+        """server: its command, by default that of the scripted one."""
         self.runtime = runtime
         self.node = node
         self.lives_at = runtime.directory / "lives"
-        server = [*SCRIPTED, "--lives", str(self.lives_at)]
-        self.command = runtime.shim(*server, options=options) if mode == SHIM else server
+        server = server or [*SCRIPTED, "--lives", str(self.lives_at)]
+        self.command = runtime.shim(*server, options=options) if mode == SHIM else [*server]
         self.started: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> Self:
@@ -53,6 +62,16 @@ class Stage:
             "GEMINI_CLI_NO_RELAUNCH": "true",  # one process, so that a signal reaches the host itself
         }
         return Actor(self, host, setup, environment)
+
+    def kill_server(self) -> None:
+        """SIGKILL to the only server, and wait until the backend has noticed: a call can then be in its way no more."""
+        (server,) = self.runtime.status()["upstreams"]
+        os.kill(server["pid"], signal.SIGKILL)
+        eventually("the backend knows that its server is dead", lambda: server["pid"] not in self.serving())
+
+    def serving(self) -> list[int | None]:
+        """Pids of the servers that the backend has now."""
+        return [each["pid"] for each in self.runtime.status()["upstreams"]]
 
     def lives(self) -> list[int]:
         """Pids of all server processes that there ever were, the first one first."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 
 from tests.hosts.fake_model import FakeModel, Step
@@ -55,9 +52,10 @@ def test_a_server_that_dies_between_two_calls_is_replaced_and_the_host_does_not_
 ) -> None:
     if host is INSPECTOR:
         pytest.skip("it makes one call in a run")
-    script = (Step("who"), Step("who", before=lambda: os.kill(stage.lives()[0], signal.SIGKILL)))
+    script = (Step("who"), Step("who", before=stage.kill_server))
     with FakeModel(*script) as model:
         said = stage.host(host, model).run()
+    assert len(stage.lives()) == 2, model.results
     first, second = stage.lives()
     assert f"process {first}" in model.results[0]
     assert f"process {second}" in said

@@ -22,7 +22,7 @@ SIGNALS = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGKILL": signal
 
 def calls_in_flight(runtime: Runtime, client: str) -> list[int]:
     """For each session of this kind of host."""
-    return [each["in_flight"] for each in runtime.status()["sessions"] if (each["client"] or "").startswith(client)]
+    return [each["in_flight"] for each in runtime.status()["sessions"] if each["host"] == client]
 
 
 @pytest.mark.parametrize("how", ["normal", *SIGNALS])

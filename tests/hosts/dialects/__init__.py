@@ -7,6 +7,7 @@ body as server-sent events, (event name or none, data).
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -37,6 +38,14 @@ class Call:
 
 Turn = Call | str
 """What a model does: it calls a tool, or says something and has finished."""
+
+
+_numbers = itertools.count(1)
+
+
+def identifier(kind: str) -> str:
+    """Never given before: a host that meets a call's identifier again takes it for the old call."""
+    return f"{kind}_{next(_numbers)}"
 
 
 class Dialect(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from tests.hosts.dialects import Asked, Call, Event, Json, Turn, text
+from tests.hosts.dialects import Asked, Call, Event, Json, Turn, identifier, text
 
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 0, "model": "fake-1"}
 USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
@@ -22,8 +22,7 @@ def answer(turn: Turn, asked: Json) -> Iterator[Event]:
     yield _chunk({"role": "assistant", "content": ""})
     if isinstance(turn, Call):
         call = {"name": turn.tool, "arguments": json.dumps(turn.arguments)}
-        number = f"call_{len(asked['messages'])}"
-        yield _chunk({"tool_calls": [{"index": 0, "id": number, "type": "function", "function": call}]})
+        yield _chunk({"tool_calls": [{"index": 0, "id": identifier("call"), "type": "function", "function": call}]})
         yield _chunk({}, "tool_calls")
     else:
         yield _chunk({"content": turn})

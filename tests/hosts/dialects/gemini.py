@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from tests.hosts.dialects import Asked, Call, Event, Json, Turn, text
+from tests.hosts.dialects import Asked, Call, Event, Json, Turn, identifier, text
 
 USAGE = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
 
@@ -21,8 +21,7 @@ def read(asked: Json) -> Asked:
 
 def answer(turn: Turn, asked: Json) -> Iterator[Event]:
     if isinstance(turn, Call):
-        number = f"call_{len(asked['contents'])}"
-        part: Json = {"functionCall": {"id": number, "name": turn.tool, "args": turn.arguments}}
+        part: Json = {"functionCall": {"id": identifier("call"), "name": turn.tool, "args": turn.arguments}}
     elif asked.get("generationConfig", {}).get("responseMimeType") == "application/json":
         part = {"text": json.dumps({"reasoning": turn})}
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from tests.hosts.dialects import Asked, Call, Event, Json, Turn, text
+from tests.hosts.dialects import Asked, Call, Event, Json, Turn, identifier, text
 
 USAGE = {"input_tokens": 1, "output_tokens": 1}
 
@@ -24,8 +24,7 @@ def answer(turn: Turn, asked: Json) -> Iterator[Event]:
     message: Json = {"id": "msg_1", "type": "message", "role": "assistant", "model": asked["model"], "content": []}
     yield _event("message_start", message={**message, "stop_reason": None, "stop_sequence": None, "usage": USAGE})
     if isinstance(turn, Call):
-        number = f"toolu_{len(asked['messages'])}"
-        block: Json = {"type": "tool_use", "id": number, "name": turn.tool, "input": {}}
+        block: Json = {"type": "tool_use", "id": identifier("toolu"), "name": turn.tool, "input": {}}
         delta: Json = {"type": "input_json_delta", "partial_json": json.dumps(turn.arguments)}
     else:
         block = {"type": "text", "text": ""}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from tests.hosts.dialects import Asked, Call, Event, Json, Turn, text
+from tests.hosts.dialects import Asked, Call, Event, Json, Turn, identifier, text
 
 USAGE = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
 
@@ -38,8 +38,8 @@ def answer(turn: Turn, asked: Json) -> Iterator[Event]:
         namespace, _, name = turn.tool.rpartition("/")
         item: Json = {
             "type": "function_call",
-            "id": f"fc_{len(asked['input'])}",
-            "call_id": f"call_{len(asked['input'])}",
+            "id": identifier("fc"),
+            "call_id": identifier("call"),
             "name": name,
             "arguments": json.dumps(turn.arguments),
             **({"namespace": namespace} if namespace else {}),
