@@ -114,15 +114,36 @@ def hosts() -> Node | str:
     return dataclasses.replace(found, hosts=root)
 
 
+def npm_package(name: str, version: str) -> Path | str:
+    """The directory of one more package, for a job that is run by hand; installed if need be. Or the reason why not."""
+    found = node()
+    if isinstance(found, str):
+        return found
+    root = CACHE / f"{name.rpartition('/')[2]}-{version}"
+    with _alone(root.name):
+        if not (root / "complete").exists():
+            npm = ["npm", "install", "--prefix", str(root), "--ignore-scripts", "--no-audit", "--no-fund"]
+            root.mkdir(exist_ok=True)
+            if reason := _failed([*npm, f"{name}@{version}"], root, found.path):
+                return reason
+            (root / "complete").touch()
+    return root / "node_modules" / name
+
+
 def legacy_sdk() -> str | None:
     """An interpreter that has `mcp<2`, installed if need be; None if that is not possible."""
-    root = CACHE / "mcp1"
+    return environment("mcp1", "mcp<2")
+
+
+def environment(name: str, *packages: str) -> str | None:
+    """An interpreter that has these packages, in an environment of that name, made if need be; None if impossible."""
+    root = CACHE / name
     python = root / "bin" / "python"
-    with _alone("mcp1"):
+    with _alone(name):
         if (root / "complete").exists():
             return str(python)
         shutil.rmtree(root, ignore_errors=True)
-        pip = [str(python), "-m", "pip", "install", "-q", "mcp<2"]
+        pip = [str(python), "-m", "pip", "install", "-q", *packages]
         for command in ([sys.executable, "-m", "venv", str(root)], pip):
             if reason := _failed(command, CACHE):
                 print(reason, file=sys.stderr)

@@ -14,11 +14,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import mcp.client._memory as memory
@@ -29,7 +30,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from blockbuster import BlockBuster
 from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp.shared.message import SessionMessage
-from mcp_types import jsonrpc_message_adapter
+from mcp_types import JSONRPCNotification, jsonrpc_message_adapter
 
 MODE = os.environ["MUX_SUITE"]
 SHIM = os.environ["MUX_SUITE_SHIM"]
@@ -37,6 +38,7 @@ COMPANIONS = int(os.environ.get("MUX_SUITE_COMPANIONS", "0"))
 BRIDGE = str(Path(__file__).with_name("bridge.py"))
 LINE_BYTES = 64 * 1024 * 1024
 BETWEEN_SECONDS = 0.002
+ARRIVAL_SECONDS = 1.0
 
 directory = Path(tempfile.mkdtemp(prefix="mux-suite-", dir="/tmp"))
 numbers = count()
@@ -57,7 +59,54 @@ async def started(server: Path) -> Process:
     return await anyio.open_process(command(server), stderr=subprocess.DEVNULL, env=environment)
 
 
-async def read(lines: ByteReceiveStream, to: Any) -> None:
+class Arrivals:
+    """What the server has taken so far, by method."""
+
+    def __init__(self) -> None:
+        self.taken: Counter[str] = Counter()
+        self._next = anyio.Event()
+
+    def note(self, message: Any) -> None:
+        if isinstance(message, SessionMessage) and isinstance(message.message, JSONRPCNotification):
+            self.taken[message.message.method] += 1
+            self._next.set()
+            self._next = anyio.Event()
+
+    async def beyond(self, method: str, before: int) -> None:
+        """Return when more than `before` of `method` have been taken, after ARRIVAL_SECONDS at the latest."""
+        with anyio.move_on_after(ARRIVAL_SECONDS):
+            while self.taken[method] <= before:
+                await self._next.wait()
+
+
+class Arriving:
+    """The client's end: as in memory, sending a notification returns when the server has taken it.
+
+    A request has its answer; for a notification this is all that a test can go by.
+    """
+
+    def __init__(self, stream: Any, arrivals: Arrivals) -> None:
+        self._stream = stream
+        self._arrivals = arrivals
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stream.aclose()
+
+    async def send(self, item: Any) -> None:
+        method = item.message.method if isinstance(item.message, JSONRPCNotification) else None
+        before = self._arrivals.taken[method] if method else 0
+        await self._stream.send(item)
+        if method:
+            await self._arrivals.beyond(method, before)
+
+
+async def read(lines: ByteReceiveStream, to: Any, arrivals: Arrivals) -> None:
     buffer = BufferedByteReceiveStream(lines)
     with suppress(*CLOSED):
         async with to:
@@ -68,6 +117,7 @@ async def read(lines: ByteReceiveStream, to: Any) -> None:
                 except ValueError as error:
                     message = error
                 await to.send(message)
+                arrivals.note(message)
 
 
 async def write(messages: Any, lines: ByteSendStream, first: anyio.Event, sent: list[bytes]) -> None:
@@ -89,11 +139,11 @@ async def processes(companions: int = 0) -> AsyncGenerator[Any]:
     client_write, from_client = anyio.create_memory_object_stream[Any](0)
     to_server, server_read = anyio.create_memory_object_stream[Any](0)
     server_write, from_server = anyio.create_memory_object_stream[Any](0)
-    spoken, sent = anyio.Event(), list[bytes]()
+    spoken, sent, arrivals = anyio.Event(), list[bytes](), Arrivals()
 
     async def serve() -> None:
         async with await listener.accept() as connection, anyio.create_task_group() as both:
-            both.start_soon(read, connection, to_server)
+            both.start_soon(read, connection, to_server, arrivals)
             await write(from_server, _Half(connection), anyio.Event(), [])
 
     async with AsyncExitStack() as stack:
@@ -103,12 +153,12 @@ async def processes(companions: int = 0) -> AsyncGenerator[Any]:
         assert process.stdout is not None
         group = await stack.enter_async_context(anyio.create_task_group())
         group.start_soon(serve)
-        group.start_soon(read, process.stdout, to_client)
+        group.start_soon(read, process.stdout, to_client, Arrivals())
         group.start_soon(write, from_client, process.stdin, spoken, sent)
         for _ in range(companions):
             group.start_soon(companion, path, spoken, sent)
         try:
-            yield (client_read, client_write), (server_read, server_write)
+            yield (client_read, Arriving(client_write, arrivals)), (server_read, server_write)
         finally:
             for stream in (client_read, client_write, server_read, server_write):
                 await stream.aclose()
