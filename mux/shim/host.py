@@ -1,7 +1,8 @@
 """The host's end: writes to its stdout that never block, on a descriptor whose flags are not ours to change.
 
 O_NONBLOCK belongs to the open file, which the host and its other children share. So: a socket takes MSG_DONTWAIT, a
-pipe takes PIPE_BUF bytes after POLLOUT (it never promises more), a file takes anything.
+pipe is opened once more, for us alone; where that cannot be it takes PIPE_BUF bytes after POLLOUT, which never promises
+more; a file takes anything.
 """
 
 from __future__ import annotations
@@ -10,8 +11,13 @@ import os
 import stat
 from select import PIPE_BUF, POLLOUT, poll
 
-from mux.limits import READ_BYTES
 from mux.rendezvous.sockets import MSG_DONTWAIT, adopt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Write = Callable[[memoryview], int]
 
 _TTY_BYTES = 256
 """A terminal that is writable has room for this much: its driver wakes writers below 256 queued bytes."""
@@ -24,25 +30,16 @@ class HostGone(Exception):
 class HostOutput:
     """Whole lines for `fd`, in order. `queued`: bytes not yet written."""
 
-    __slots__ = ("_fd", "_poll", "_queue", "_socket", "_step", "queued")
+    __slots__ = ("_close", "_queue", "_write", "queued")
 
     def __init__(self, fd: int = 1) -> None:
-        self._fd = fd
         self._queue: list[memoryview] = []
         self.queued = 0
-        self._poll = poll()
-        self._poll.register(fd, POLLOUT)
-        mode = os.fstat(fd).st_mode
-        self._socket = adopt(fd) if stat.S_ISSOCK(mode) else None
-        if stat.S_ISSOCK(mode) or stat.S_ISREG(mode):
-            self._step = READ_BYTES
-        else:
-            self._step = _TTY_BYTES if os.isatty(fd) else PIPE_BUF
+        self._write, self._close = _writer(fd)
 
     def close(self) -> None:
         """Let go of the descriptor, which is the host's and stays open."""
-        if self._socket is not None:
-            self._socket.detach()
+        self._close()
 
     def put(self, data: bytes) -> None:
         """Write what fits now, keep the rest. Raises HostGone."""
@@ -52,11 +49,11 @@ class HostOutput:
 
     def flush(self) -> None:
         """Write until all is written or the descriptor takes no more. Raises HostGone."""
-        queue, step = self._queue, self._step
-        while queue and self._poll.poll(0):
+        queue = self._queue
+        while queue:
             head = queue[0]
             try:
-                count = self._write(head[:step])
+                count = self._write(head)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -67,7 +64,37 @@ class HostOutput:
             else:
                 queue[0] = head[count:]
 
-    def _write(self, data: memoryview) -> int:
-        if self._socket is not None:
-            return self._socket.send(data, MSG_DONTWAIT)
-        return os.write(self._fd, data)
+
+def _writer(fd: int) -> tuple[Write, Callable[[], object]]:
+    """What writes to `fd` and never blocks, raising BlockingIOError instead; and what lets go of it."""
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISSOCK(mode):
+        sock = adopt(fd)
+        return lambda data: sock.send(data, MSG_DONTWAIT), sock.detach
+    if stat.S_ISREG(mode):
+        return lambda data: os.write(fd, data), bool
+    own = _opened_again(fd) if stat.S_ISFIFO(mode) else None
+    if own is not None:
+        return lambda data: os.write(own, data), lambda: os.close(own)
+    return _careful(fd, _TTY_BYTES if os.isatty(fd) else PIPE_BUF), bool
+
+
+def _opened_again(fd: int) -> int | None:
+    """Another open file of the same pipe, with flags of its own; None where the system has none, or refuses."""
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _careful(fd: int, step: int) -> Write:
+    """Writes no more than `step` bytes, and only where there is room for them."""
+    room = poll()
+    room.register(fd, POLLOUT)
+
+    def write(data: memoryview) -> int:
+        if not room.poll(0):
+            raise BlockingIOError
+        return os.write(fd, data[:step])
+
+    return write
