@@ -1,11 +1,12 @@
 """SOCKET ROUNDS GRACE PAUSE COMMAND…: attach as a shim does, over and over; print what came of it as JSON.
 
-Every second time it says `initialize` and hears the answer. It ends after ROUNDS, or when stdin does. PAUSE: the
-longest rest between two rounds, seconds.
+Every second time it says `initialize` and hears the answer. ROUNDS 0: until stdin ends. PAUSE: the longest rest between
+two rounds, seconds.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -42,7 +43,7 @@ def main() -> None:
     def start(place: Place, lock: int, listener: int) -> int:
         return spawn.start(place, lock, listener, options=("--grace", grace))
 
-    for number in range(rounds):
+    for number in range(rounds) if rounds else itertools.count():
         begun = time.monotonic()
         try:
             attached = attach([place], hello, start=start)
@@ -53,7 +54,10 @@ def main() -> None:
         if number % 2 == 0:
             greet(attached)
         attached.sock.close()
-        if select.select([0], [], [], random.uniform(0, pause))[0]:
+        rest = random.uniform(0, pause)
+        if rounds:
+            time.sleep(rest)
+        elif select.select([0], [], [], rest)[0]:
             break
     print(json.dumps({"seconds": seconds, "failures": failures}))
 

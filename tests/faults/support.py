@@ -127,7 +127,7 @@ class Attachers:
     def keep(self, count: int, **how: Any) -> None:
         """So many that go on until `end`: new ones, as `start` makes them, in place of those that were killed."""
         ended = [process for process in self._running if process.poll() is not None]
-        self.start(count - len(self._running) + len(ended), rounds=sys.maxsize, **how)
+        self.start(count - len(self._running) + len(ended), rounds=0, **how)
 
     def end(self) -> list[float]:
         """No more rounds; then as `results`."""

@@ -35,6 +35,8 @@ UPSTREAM_UNAVAILABLE, OUTCOME_UNKNOWN = -31001, -31002
 SESSIONS = 8
 IN_FLIGHT = 8
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
+WINDOW = 20.0
+"""Seconds, in which a soak is quiet once."""
 BEARABLE = BREAKER_FAILURES - 1
 MANY = 1 << 20
 """More deaths in a minute than a session bears by default."""
@@ -204,8 +206,10 @@ def test_a_soak_of_random_sessions_calls_and_kills_leaves_memory_descriptors_and
     assert not overlaps(lives)
     assert soak.anchor.call("echo", text="on") == "on"
     assert descriptors(backend.pid) == open_before
-    slope = _slope(samples[len(samples) // 2 :])
-    report(f"{soak.operations} operations in {seconds} s; memory slope {slope / 1e6:.2f} MB/h")
+    floor = _floor(samples)
+    slope = _slope(floor[len(floor) // 2 :])
+    levels = " ".join(f"{size / 1e6:.2f}" for _, size in floor[:: max(1, len(floor) // 10)])
+    report(f"{soak.operations} operations in {seconds} s; memory slope {slope / 1e6:.2f} MB/h; {levels} MB")
     assert slope < 1e6 or not FULL, "in a short run the slope means nothing"
 
 
@@ -249,6 +253,15 @@ class Soak:
     def _call(self) -> None:
         for session in (self.anchor, *self._random.sample(self._sessions, min(2, len(self._sessions)))):
             session.begin_call("echo", text="x" * self._random.choice(SIZES[:4]))
+
+
+def _floor(samples: list[tuple[float, int]]) -> list[tuple[float, int]]:
+    """The least of each WINDOW: what is kept, without what is under way."""
+    windows: dict[int, tuple[float, int]] = {}
+    for at, size in samples:
+        number = int(at / WINDOW)
+        windows[number] = min(windows.get(number, (at, size)), (at, size), key=lambda sample: sample[1])
+    return list(windows.values())
 
 
 def _slope(samples: list[tuple[float, int]]) -> float:
