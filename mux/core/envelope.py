@@ -149,7 +149,7 @@ def read_server(line: bytes) -> Message:
         if tail is not None and _is_json(line):
             group = 1 if tail[1] else 2
             return Answer(line, tail[group], tail.span(group), line.startswith(b'{"error":'))
-    message = _read_slowly(line)
+    message = _read_slowly(line, deep=True)
     if isinstance(message, Answer):
         digits = _number_like.match(message.id)
         if digits is not None:
@@ -276,27 +276,32 @@ def _is_json(line: bytes) -> bool:
     try:
         _peek(line)
     except _UNREADABLE:
-        return _judge(line) is None
+        return _judge(line, deep=True) is None
     return True
 
 
-def _judge(line: bytes) -> Rejected | None:
-    """Why a line that the fast parser refused is no JSON, or None if only the parser is at fault."""
+def _judge(line: bytes, *, deep: bool) -> Rejected | None:
+    """Why a line that the fast parser refused is no JSON, or None if only the parser is at fault.
+
+    deep: a depth that no parser bears is such a fault. A server's answer must reach who asked, whatever it looks like.
+    """
     try:
         msgspec.json.decode(scan.strict_copy(line), type=Raw)
     except RecursionError:
+        if deep and scan.is_closed(line):
+            return None
         return Rejected(INVALID_REQUEST, f"This message is nested deeper than {JSON_DEPTH} levels.")
     except msgspec.DecodeError as error:
         return Rejected(PARSE_ERROR, f"This line is not JSON: {error}.")
     return None
 
 
-def _read_slowly(line: bytes) -> Message:
-    """As the readers, by scanning: for layouts that they do not know."""
+def _read_slowly(line: bytes, *, deep: bool = False) -> Message:
+    """As the readers, by scanning: for layouts that they do not know. deep: as in `_judge`."""
     try:
         _peek(line)
     except _UNREADABLE:
-        rejected = _judge(line)
+        rejected = _judge(line, deep=deep)
         if rejected is not None:
             return rejected
     stripped = line.lstrip(b" \t\r\n")

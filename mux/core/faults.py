@@ -30,6 +30,11 @@ def too_large(id_: bytes, who: str, state: str = NOT_STARTED) -> bytes:
     return _line(id_, errors.MESSAGE_TOO_LARGE, message, cause, state=state, safe=False)
 
 
+def unreadable(id_: bytes, reason: str) -> bytes:
+    """For a server: the answer to its question was no message."""
+    return error_line(id_, errors.INTERNAL_ERROR, f"The client answered with something that is no message: {reason}")
+
+
 def overloaded(id_: bytes) -> bytes:
     """More requests of one session wait than are kept."""
     cause = f"More than {limits.SESSION_WAITING} requests of this session are waiting."

@@ -6,6 +6,7 @@ peer sent, and knows the time only from its caller.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mux import limits
@@ -151,8 +152,15 @@ class Pool:
             self.take(session, event.seq, message, now)
 
     def reject(self, session: Session, seq: int, message: Rejected, line: bytes) -> None:
-        """A line that is no message: an error to its sender, nothing to a server. An empty one is nothing at all."""
+        """A line that is no message: an error to its sender, nothing to a server. An empty one is nothing at all.
+
+        Where it looks like the answer to a question, the server that asked gets an error: it would wait for ever.
+        """
         if line.strip(b" \t\r"):
+            edge = limits.OVERSIZE_EDGE_BYTES
+            id_, is_request = id_of_oversize(line[:edge] + line[-edge:])
+            if session.router is not None and id_ is not None and not is_request:
+                questions.lost(session.router, session, id_, partial(faults.unreadable, reason=message.reason))
             self.emit(Deliver(session.id, seq, error_line(message.id, message.code, message.reason)))
         else:
             self.emit(Acknowledge(session.id, seq))
@@ -220,13 +228,11 @@ class Pool:
 
     def _oversize_from_host(self, session: Session, event: events.SessionLine | events.SessionReplay) -> None:
         id_, is_request = id_of_oversize(event.data)
-        line = faults.too_large(id_ or b"null", "The client")
+        if session.router is not None and not is_request:
+            questions.lost(session.router, session, id_, partial(faults.too_large, who="The client"))
         if is_request or id_ is None:
-            self.emit(Deliver(session.id, event.seq, line))
+            self.emit(Deliver(session.id, event.seq, faults.too_large(id_ or b"null", "The client")))
         else:
-            answer = read_host(line[:-1])
-            if session.router is not None and isinstance(answer, Answer):
-                questions.answered(session.router, session, answer)
             self.emit(Acknowledge(session.id, event.seq))
         self.emit(Log("warning", "message.oversize", {"session": session.id}))
 

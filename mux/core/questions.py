@@ -12,12 +12,14 @@ from mux import errors
 from mux.core import tasks
 from mux.core.actions import Deliver, Log
 from mux.core.envelope import (
+    Answer,
     Malformed,
     Request,
     error_line,
     find_in,
     find_in_result,
     find_token,
+    read_host,
     result_line,
     splice,
 )
@@ -26,7 +28,8 @@ from mux.core.scan import elements, find
 from mux.limits import SURVEY_SECONDS, TOMBSTONES
 
 if TYPE_CHECKING:
-    from mux.core.envelope import Answer
+    from collections.abc import Callable
+
     from mux.core.router import Router
     from mux.core.session import Edits, Session
 
@@ -118,9 +121,13 @@ class Questions:
         if question.token:
             self._lasting[question.session, question.token] = None
 
+    def put(self, session: Session) -> list[bytes]:
+        """The ids of what the session owes an answer to."""
+        return [id_ for id_, question in self._open.items() if question.session is session]
+
     def open_for(self, session: Session) -> bool:
         """Whether the session owes an answer."""
-        return any(q.session is session for q in self._open.values())
+        return bool(self.put(session))
 
     def leave(self, session: Session) -> list[Question]:
         """Take out all that was put to the session."""
@@ -276,6 +283,18 @@ def answered(router: Router, session: Session, answer: Answer) -> None:
     if edits and not question.method.startswith("tasks/"):
         router.questions.outlast(question)
     router.send_up(splice(answer.line, (answer.span, question.server_id), *edits))
+
+
+def lost(router: Router, session: Session, id_: bytes | None, refusal: Callable[[bytes], bytes]) -> None:
+    """The session has answered in a way that can not be passed on: the server gets a refusal, and waits no longer.
+
+    id_: what was answered; None if that can not be read: then it is the session's only open question, if there is one.
+    refusal: an error of ours for an id, as a line.
+    """
+    asked = [id_] if id_ is not None else router.questions.put(session)
+    answer = read_host(refusal(asked[0])[:-1]) if len(asked) == 1 else None
+    if isinstance(answer, Answer):
+        answered(router, session, answer)
 
 
 def _collect(survey: Survey, id_: bytes, answer: Answer) -> None:

@@ -11,7 +11,7 @@ import re
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _string = re.compile(_STRING, re.DOTALL)
 # A string that does not end is taken to the end of the data: else each quote in it would be searched a partner again.
-_token = re.compile(_STRING + rb"?+|[{}\[\]]", re.DOTALL)
+_token = re.compile(_STRING + rb"?+|[{\[]++|[}\]]", re.DOTALL)
 _scalar = re.compile(rb"[^\s,:{}\[\]\"]++")
 _space = re.compile(rb"[ \t\r\n]*+")
 _lax = re.compile(_STRING + rb"?+|(?<![\w.+-])(?:NaN|-?Infinity)(?![\w.+-])", re.DOTALL)
@@ -95,6 +95,15 @@ def value_end(data: bytes, at: int) -> int:
     return match.end()
 
 
+def is_closed(data: bytes) -> bool:
+    """Whether `data` is one object or array and nothing else, as far as brackets and strings tell; at any depth."""
+    at = _skip(data, 0)
+    try:
+        return data[at : at + 1] in (b"{", b"[") and _skip(data, _container_end(data, at)) == len(data)
+    except Malformed:
+        return False
+
+
 def find(data: bytes, *path: bytes, at: int = 0) -> Span | None:
     """Where the value under `path` stands, or None. Raises Malformed if a name on the way stands twice."""
     at, end = _skip(data, at), len(data)
@@ -168,7 +177,7 @@ def _container_end(data: bytes, at: int) -> int:
     for token in _token.finditer(data, at):
         first = data[token.start()]
         if first in b"{[":
-            depth += 1
+            depth += token.end() - token.start()
         elif first in b"}]":
             depth -= 1
             if not depth:

@@ -416,6 +416,40 @@ def test_a_server_may_send_bytes_that_are_no_utf_8() -> None:
 
 
 @pytest.mark.timeout(20)
+@pytest.mark.parametrize("depth", [900, 5_000, 200_000])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        b'{"jsonrpc":"2.0","id":7,"result":%b}',
+        b'{"result":{"a":%b},"jsonrpc":"2.0","id":7}',
+        b'{"result":{"a":%b},"id":7,"jsonrpc":"2.0"}',
+        b'{"id":7,"result":{"]":%b},"jsonrpc":"2.0"}',
+        b' {"jsonrpc":"2.0", "error": {"code":1,"message":"\\"[{","data":%b}, "id": 7} ',
+    ],
+)
+def test_an_answer_is_known_however_deep_it_is(layout: bytes, depth: int) -> None:
+    line = layout % (b'[{"a":' * depth + b"1" + b"}]" * depth)
+    answer = read_server(line)
+    assert isinstance(answer, Answer)
+    assert answer.id == b"7"
+    assert line[: answer.span[0]].endswith((b'"id":', b'"id": '))
+    assert answer.failed == (b'"error"' in layout)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"result":{"a":%b,"b":{}},"jsonrpc":"2.0","id":7}',
+        b'{"result":{"a":%b,"b":{"x":{}},"jsonrpc":"2.0","id":7}',
+        b'{"result":{"a":%b}}},"jsonrpc":"2.0","id":7}',
+        b'{"result":%b,"jsonrpc":"2.0","id":7',
+    ],
+)
+def test_however_deep_a_line_that_does_not_close_what_it_opens_is_no_answer(line: bytes) -> None:
+    deep = b"[" * 5_000 + b"]" * 4_999 + (b"]" if line.count(b"{") != line.count(b"}") else b"")
+    assert not isinstance(read_server(line % deep), Answer)
+
+
 def test_quotes_without_an_end_are_refused_at_once() -> None:
     for reader in (read_host, read_server):
         assert isinstance(reader(b'"' + b'\\"' * 500_000), Rejected)

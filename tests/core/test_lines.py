@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from typing_extensions import Buffer
 
 from mux.core.lines import LineBuffer, Oversize
+from mux.limits import MESSAGE_BYTES, OVERSIZE_EDGE_BYTES
 
 LIMIT, EDGE = 12, 3
 
@@ -50,6 +51,18 @@ def test_the_edges_are_the_first_and_last_bytes_of_an_oversize_line(line: bytes,
     (taken,) = buffer.feed(b"\nnext")
     assert plain(taken) == expected(line)
     assert buffer.rest() == b"next"
+
+
+def test_a_line_ends_at_a_newline_and_at_nothing_else() -> None:
+    """What other readers take for the end of a line is content: U+2028, U+0085, a form feed, a carriage return."""
+    line = "\u2028\u2029\u0085\f\v\r\x1c".encode()
+    assert LineBuffer(LIMIT, EDGE).feed(line + b"\n" + line) == [line]
+
+
+def test_a_line_may_be_longer_than_64_kib() -> None:
+    buffer = LineBuffer(MESSAGE_BYTES, OVERSIZE_EDGE_BYTES)
+    line = b"x" * (1 << 17)
+    assert buffer.feed(line[:1000]) + buffer.feed(line[1000:] + b"\n") == [line]
 
 
 @pytest.mark.parametrize("size", [LIMIT - 1, LIMIT, LIMIT + 1])

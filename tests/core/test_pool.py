@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mux import errors, limits
-from mux.core.actions import Drop, GoAway, Halted, Refuse
+from mux.core.actions import Drop, Forward, GoAway, Halted, Log, Refuse
 from mux.core.events import Halt, Permit, Shutdown
 from mux.core.methods import SAFE
 from tests.core.playbook import (
@@ -20,7 +20,6 @@ from tests.core.playbook import (
     C,
     Failed,
     Play,
-    Refused,
     U,
     ack,
     ask,
@@ -296,15 +295,18 @@ class TestReplay:
         play(replay(A, 3, ask(1, "tools/list")))
 
 
-class TestOversizeAnswerOfAHost:
-    def test_the_server_that_asked_gets_an_error(self) -> None:
-        play = legacy(A, capabilities='{"sampling":{}}')
-        play(host(A, 3, call(1)), up(call(U + 1)))
-        (asked,) = play.run(server(ask(0, "sampling/createMessage")))
-        uid = asked.data.split(b'"id":')[1].split(b",")[0].decode()  # type: ignore[union-attr]
-        line = result(uid, '"' + "x" * 100 + '"')
-        play(host(A, 4, line, oversize=True), Refused(0, errors.MESSAGE_TOO_LARGE, "The client"), ack(A, 4))
-        play(host(A, 5, line, oversize=True), ack(A, 5))
+class TestLarge:
+    @pytest.mark.parametrize(("size", "logged"), [(limits.MESSAGE_WARN_BYTES, 0), (limits.MESSAGE_WARN_BYTES + 1, 1)])
+    def test_a_message_that_typescript_clients_may_give_up_at_is_logged_and_passes(
+        self, size: int, logged: int
+    ) -> None:
+        assert limits.MESSAGE_WARN_BYTES == 8 * limits.MIB
+        play = legacy(A)
+        play.logs = True
+        line = call(1).replace(b"}", b" " * (size - len(call(1))) + b"}", 1)
+        done = play.run(host(A, 3, line))
+        assert [action.event for action in done if isinstance(action, Log)] == ["message.large"] * logged
+        assert [len(action.data) for action in done if isinstance(action, Forward)] == [size + len(b"%d" % U)]
 
 
 class TestRemembering:

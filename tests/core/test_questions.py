@@ -319,6 +319,13 @@ def test_roots_are_the_union_of_all_sessions_by_uri() -> None:
     assert play.got() == [result(77, roots=roots("a", "b", "c"))]
 
 
+def test_a_change_of_roots_is_told_to_the_server() -> None:
+    play = shared(1, 2)
+    changed = {"jsonrpc": "2.0", "method": "notifications/roots/list_changed", "params": {"x": 1}}
+    play.host(2, changed)
+    assert play.got() == [changed]
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -360,6 +360,17 @@ class TestMalformed:
         play(host(A, 3, line), ack(A, 3))
 
 
+class TestLists:
+    @pytest.mark.parametrize("kind", ["tools", "prompts", "resources", "resources/templates"])
+    def test_a_list_is_asked_of_the_server_each_time_and_by_each_session(self, kind: str) -> None:
+        """A list may vary, and a cursor means what its server says: nothing is answered from what was seen before."""
+        play = legacy(A, B)
+        for number, (session, cursor) in enumerate(((A, '"1"'), (A, '"2"'), (B, '"1"'), (B, '"2"')), 1):
+            line = [ask(id_, f"{kind}/list", f'{{"cursor":{cursor}}}') for id_ in (7, U + number)]
+            play(host(session, 3 + number, line[0]), up(line[1]))
+            play(server(result(U + number, f"[{number}]")), to(session, 3 + number, result(7, f"[{number}]")))
+
+
 class TestOversize:
     EDGES = b'{"jsonrpc":"2.0","id":7,"method":"x","params":{"a":"aaaa' + b"x" * 20 + b"x" * 70 + b'"}}'
 
