@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+DIRECT, SHIM, BESIDE = "direct", "shim", "shim beside companions"
+"""The ways in which a suite is run."""
+
 PASSED = ("PASSED", "SUCCESS")
 
 
@@ -15,38 +18,38 @@ def failed(outcomes: Mapping[str, str]) -> list[str]:
     return sorted(name for name, how in outcomes.items() if how not in PASSED)
 
 
-def record(folder: Path, about: Mapping[str, Any], seen: Mapping[str, Mapping[str, str]], companions: int) -> None:
-    """Write `baseline.json`. What was recorded with another number of companions stays."""
+def record(folder: Path, about: Mapping[str, Any], seen: Mapping[str, Mapping[str, str]]) -> None:
+    """Write `baseline.json`: of each way, what did not pass. A way that was not gone this time stays as it was."""
     path = folder / "baseline.json"
     before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    found = {mode: failed(outcomes) for mode, outcomes in seen.items()}
-    if companions:
-        found[f"shim beside {companions} companions"] = found.pop("shim")
+    found = {way: failed(outcomes) for way, outcomes in seen.items()}
     baseline = {**about, "failed": {**before.get("failed", {}), **found}}
     path.write_text(json.dumps(baseline, indent=1) + "\n", encoding="utf-8")
 
 
-def unexplained(
-    folder: Path,
-    direct: Mapping[str, str],
-    shim: Mapping[str, str],
-    *,
-    companions: bool,
-    subject: Callable[[str], str],
-) -> int:
-    """Print every difference with its reason from `differences.json`; return how many have none.
+def unexplained(folder: Path, seen: Mapping[str, Mapping[str, str]], subject: Callable[[str], str]) -> int:
+    """Print every difference from the direct way with its reason from `differences.json`; return how many have none.
 
     subject: what of a check's name the reasons go by. A reason that nothing needs any more is printed, too.
     """
     reasons: dict[str, dict[str, str]] = json.loads((folder / "differences.json").read_text(encoding="utf-8"))
-    known = {**reasons["always"], **(reasons["companions"] if companions else {})}
-    different = [name for name in sorted(direct) if shim.get(name, "NOT RUN") != direct[name]]
-    different += [name for name in sorted(shim) if name not in direct]
+    count = 0
+    for way in (SHIM, BESIDE):
+        if way in seen:
+            known = {**reasons["always"], **(reasons["companions"] if way == BESIDE else {})}
+            count += _explain(way, seen[DIRECT], seen[way], known, subject)
+    return count
+
+
+def _explain(
+    way: str, direct: Mapping[str, str], other: Mapping[str, str], known: dict[str, str], subject: Callable[[str], str]
+) -> int:
+    different = [name for name in sorted({*direct, *other}) if other.get(name) != direct.get(name)]
     for name in different:
-        print(f"{name}: {direct.get(name, 'NOT RUN')} → {shim.get(name, 'NOT RUN')}")
+        print(f"{name}: {direct.get(name, 'NOT RUN')} → {other.get(name, 'NOT RUN')}")
         print(f"    {known.get(subject(name), 'NOT EXPLAINED')}")
     for name in sorted(known.keys() - {subject(name) for name in different}):
         print(f"no difference any more: {name}")
     count = sum(subject(name) not in known for name in different)
-    print(f"{len(different)} differences, {count} not explained")
+    print(f"{way}: {len(different)} differences, {count} not explained")
     return count

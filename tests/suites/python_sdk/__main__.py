@@ -1,8 +1,8 @@
 """The Python SDK's interaction tests: in memory, through a server's stdio, and through mux-shim.
 
 `python -m tests.suites.python_sdk` downloads the SDK's source and what its tests need into the cache, runs them in each
-way, and fails if the shim makes a difference that `differences.json` does not explain. `--companions N` lets N other
-sessions of each test's server send requests with equal ids and tokens meanwhile. `--record` writes the baseline.
+way, and fails if the shim makes a difference that `differences.json` does not explain. `--companions N` adds a run in
+which N other sessions of each test's server send requests with equal ids and tokens. `--record` writes the baseline.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from tests.suites import differences
+from tests.suites.differences import BESIDE, DIRECT, SHIM
 from tests.suites.python_sdk import sdk
 from tests.support.runtime import program
 
@@ -47,19 +48,13 @@ def main() -> int:
     parser.add_argument("--companions", type=int, default=0, metavar="N")
     given = parser.parse_args()
     sdk.install()
-    seen = {"memory": run("memory"), "direct": run("direct"), "shim": run("shim", given.companions)}
+    seen = {way: run(way) for way in ("memory", DIRECT, SHIM)}
+    if given.companions:
+        seen[BESIDE] = run(SHIM, given.companions)
     if given.record:
         about = {"mcp": sdk.VERSION, "python": platform.python_version(), "tests": len(seen["memory"])}
-        differences.record(HERE, about, seen, given.companions)
-    return bool(
-        differences.unexplained(
-            HERE,
-            seen["direct"],
-            seen["shim"],
-            companions=bool(given.companions),
-            subject=lambda name: name.rpartition("::")[2].partition("[")[0],
-        )
-    )
+        differences.record(HERE, about, seen)
+    return bool(differences.unexplained(HERE, seen, lambda name: name.rpartition("::")[2].partition("[")[0]))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ VERSION = "2.3.0"
 ROOT = CACHE / f"python-sdk-{VERSION}"
 PYTHON = ROOT / "venv" / "bin" / "python"
 SOURCE = ROOT / f"mcp-{VERSION}"
+EXAMPLES = SOURCE / "examples" / "servers" / "everything-server"
+"""Beside the tests there is the server that the conformance suite is run against."""
+
 NEEDED = "trio inline-snapshot dirty-equals logfire opentelemetry-sdk blockbuster pytest pytest-examples pytest-timeout"
 
 
