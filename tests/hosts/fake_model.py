@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -46,6 +47,7 @@ class FakeModel:
     """In each conversation it makes the calls of the script, one after the other, then repeats the last result.
 
     results: the longest list of results that any conversation had. helped: those of the helpers, in order of arrival.
+    offers: when a conversation's model first had the tool that it wanted, monotonic seconds.
     """
 
     def __init__(self, *script: Step, helper: Sequence[Step] = ()) -> None:
@@ -53,6 +55,7 @@ class FakeModel:
         self.helper = helper
         self.helped: list[str] = []
         self.offered: set[str] = set()
+        self.offers: list[float] = []
         self.results: list[str] = []
         self.unknown: list[str] = []
         self._lock = threading.Lock()
@@ -91,6 +94,8 @@ class FakeModel:
         name = next((name for name in asked.offered if _means(name, step.tool)), None)
         if name is None:
             return "A title"
+        if not asked.results:
+            self.offers.append(time.monotonic())
         if step.before:
             step.before()
         return Call(name, step.arguments)

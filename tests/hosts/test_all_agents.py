@@ -11,7 +11,7 @@ from tests.support.installed import Node
 from tests.support.processes import eventually
 from tests.support.runtime import DIRECT, Runtime
 
-pytestmark = [pytest.mark.host, pytest.mark.npm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.host, pytest.mark.npm, pytest.mark.timeout(900)]
 
 SPAWN = Step("multi_agent_v1/spawn_agent", {"message": HELPER})
 

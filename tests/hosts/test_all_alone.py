@@ -10,7 +10,7 @@ from tests.hosts.stage import Stage, finish
 from tests.support.installed import Node
 from tests.support.runtime import DIRECT, Runtime
 
-pytestmark = [pytest.mark.host, pytest.mark.npm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.host, pytest.mark.npm, pytest.mark.timeout(900)]
 
 
 def test_a_tool_call_returns_through_the_shared_server_and_nothing_is_left(
@@ -64,7 +64,7 @@ def test_a_server_that_dies_between_two_calls_is_replaced_and_the_host_does_not_
 def test_a_call_that_the_host_gives_up_is_cancelled_at_the_server(host: Host, stage: Stage) -> None:
     if host is INSPECTOR:
         pytest.skip("it never cancels")
-    with FakeModel(Step("who"), Step("sleep", {"seconds": 100}), Step("seen")) as model:
+    with FakeModel(Step("who"), Step("sleep", {"seconds": 1000}), Step("seen")) as model:
         stage.host(host, model, impatient=True).run()
     assert '"notifications/cancelled": 1' in model.results[2].replace("\\", ""), model.results
     assert len(stage.lives()) == 1

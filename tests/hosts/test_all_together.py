@@ -9,15 +9,15 @@ import threading
 import pytest
 
 from tests.hosts.fake_model import FakeModel, Step
-from tests.hosts.hosts import CLAUDE, OPENCODE, Host
-from tests.hosts.stage import RUN_SECONDS, Stage, end, finish
+from tests.hosts.hosts import CLAUDE, INSPECTOR, OPENCODE, Host
+from tests.hosts.stage import RUN_SECONDS, Stage, end, finish, patiently
 from tests.support.installed import Node
 from tests.support.processes import eventually
 from tests.support.runtime import Runtime
 
-pytestmark = [pytest.mark.host, pytest.mark.npm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.host, pytest.mark.npm, pytest.mark.timeout(900)]
 
-SIGNALS = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL}
+SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL}
 
 
 def calls_in_flight(runtime: Runtime, client: str) -> list[int]:
@@ -30,9 +30,9 @@ def test_a_host_that_ends_leaves_nothing_and_does_not_disturb_another(
     host: Host, how: str, stage: Stage, runtime: Runtime
 ) -> None:
     other = OPENCODE if host is CLAUDE else CLAUDE
-    gate = threading.Event()
+    gate, running = threading.Event(), threading.Event()
     lasting = FakeModel(Step("who"), Step("who", before=lambda: gate.wait(RUN_SECONDS)))
-    ending = FakeModel(Step("who") if how == "normal" else Step("sleep", {"seconds": 100}))
+    ending = FakeModel(Step("who") if how == "normal" else Step("sleep", {"seconds": 1000}, before=running.set))
     with lasting, ending:
         partner = stage.host(other, lasting).start()
         eventually("its first call has returned", lambda: lasting.results, seconds=RUN_SECONDS)
@@ -40,9 +40,10 @@ def test_a_host_that_ends_leaves_nothing_and_does_not_disturb_another(
         if how == "normal":
             finish(leaving)
         else:
-            eventually("its call runs", lambda: calls_in_flight(runtime, host.client) == [1], seconds=RUN_SECONDS)
+            assert host is INSPECTOR or running.wait(RUN_SECONDS)
+            patiently("its call runs", lambda: calls_in_flight(runtime, host.client) == [1])
             _end(leaving, SIGNALS[how])
-        eventually("its session is over", lambda: not calls_in_flight(runtime, host.client))
+        patiently("its session is over", lambda: not calls_in_flight(runtime, host.client))
         gate.set()
         said = finish(partner)
     assert lasting.results[0] in said, "another server answered the second call"

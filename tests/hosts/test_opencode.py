@@ -11,7 +11,7 @@ from tests.support.installed import Node
 from tests.support.processes import eventually
 from tests.support.runtime import Runtime
 
-pytestmark = [pytest.mark.host, pytest.mark.npm, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.host, pytest.mark.npm, pytest.mark.timeout(600)]
 
 
 def test_two_runs_at_once_in_one_directory_call_a_tool_of_one_server(runtime: Runtime, node_tools: Node) -> None:
