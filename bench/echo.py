@@ -36,9 +36,13 @@ def answer(line: bytes) -> bytes:
 
 def main() -> None:
     """Serve stdin until it ends."""
-    rest = b""
+    rest: list[bytes] = []
     while data := os.read(0, READ_BYTES):
-        *lines, rest = (rest + data).split(b"\n")
+        if b"\n" not in data:
+            rest.append(data)
+            continue
+        *lines, last = b"".join([*rest, data]).split(b"\n")
+        rest = [last]
         out = b"".join(map(answer, lines))
         while out:
             out = out[os.write(1, out) :]

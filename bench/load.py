@@ -12,17 +12,27 @@ from mux.cli.client import Client
 from mux.errors import MuxError
 
 MESSAGE_BYTES = 200
-"""Size of a request line with its newline, at ids of six digits."""
+"""Size of a small request line with its newline, at ids of six digits."""
+
+SIZES: tuple[int, ...] = (MESSAGE_BYTES, 4_096, 50_000, 1 << 20)
+"""Sizes of requests, and about those of their answers."""
 
 DEPTH = 64
-"""Requests that a session keeps open while rates are measured."""
+"""Small requests that a session keeps open while rates are measured."""
 
 READ_BYTES = 64 * 1024
 
 _HEAD = b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":{"text":"'
 _TAIL = b'"}}}\n'
-REQUEST = _HEAD + b"x" * (MESSAGE_BYTES - len(_HEAD % 100_000) - len(_TAIL)) + _TAIL
 FIRST_ID = 100_000
+
+
+def request(size: int) -> bytes:
+    """A template of a request line of `size` bytes; it takes the id."""
+    return _HEAD + b"x" * (size - len(_HEAD % FIRST_ID) - len(_TAIL)) + _TAIL
+
+
+REQUEST = request(MESSAGE_BYTES)
 
 
 class Lane:
@@ -34,11 +44,11 @@ class Lane:
         self._received: list[bytes] = []
         self._answers = 0
 
-    def send(self, count: int) -> None:
-        """Write `count` requests at once. Never so many unanswered that a pipe (64 KiB) could be full."""
+    def send(self, count: int, template: bytes = REQUEST) -> None:
+        """Write `count` requests at once. Several: never so many unanswered that a pipe (64 KiB) could be full."""
         numbers = range(self._sent, self._sent + count)
         self._sent += count
-        data = b"".join([REQUEST % number for number in numbers])
+        data = memoryview(b"".join([template % number for number in numbers]))
         while data:
             data = data[os.write(self._sink, data) :]
 
@@ -69,13 +79,17 @@ class Lane:
             raise MuxError("a request was answered with an error")
 
 
-def round_trips(lane: Lane, count: int) -> list[float]:
-    """Seconds of each of `count` calls, one at a time."""
+def round_trips(lane: Lane, count: int, size: int = MESSAGE_BYTES, *, within: float = 60.0) -> list[float]:
+    """Seconds of each of `count` calls, one at a time; of fewer if they take more than `within` seconds together."""
     times: list[float] = []
+    template = request(size)
     clock = time.perf_counter
+    end = clock() + within
     for _ in range(count):
         began = clock()
-        lane.send(1)
+        if began > end:
+            break
+        lane.send(1, template)
         while not lane.receive():
             pass
         times.append(clock() - began)
@@ -93,7 +107,7 @@ def rate(lanes: Sequence[Lane], seconds: float) -> float:
     for lane in lanes:
         lane.send(DEPTH)
     answers = 0
-    while (now := time.perf_counter()) - began < seconds:
+    while (now := time.perf_counter()) - began < seconds or not answers:
         for descriptor, _ in poll.poll(1000):
             lane = by_descriptor[descriptor]
             if count := lane.receive():

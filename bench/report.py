@@ -9,10 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.load import DEPTH, MESSAGE_BYTES
+from bench.load import DEPTH, MESSAGE_BYTES, SIZES
 from mux import __version__
 
 Json = dict[str, Any]
+
+SIZE_NAMES = dict(zip(SIZES, ("200 B", "4 KB", "50 KB", "1 MB"), strict=True))
 
 OPENING, CLOSING = "<!-- bench -->", "<!-- /bench -->"
 
@@ -46,40 +48,58 @@ def embedded(page: str, tables: str) -> str:
 
 def markdown(result: Json) -> str:
     """The run as tables."""
-    trip, one, eight = result["round_trip"], result["rate_1"], result["rate_8"]
-    warm, cold, where = result["warm_start"], result["cold_start"], result["machine"]
-    rows: list[tuple[str, ...]] = [
-        ("", "directly", "through mux-shim"),
-        ("---", "---:", "---:"),
-        ("call round trip, p50", f"{trip['direct']['p50_us']:.0f} µs", f"{trip['shim']['p50_us']:.0f} µs"),
-        ("call round trip, p99", f"{trip['direct']['p99_us']:.0f} µs", f"{trip['shim']['p99_us']:.0f} µs"),
-        ("added by the multiplexer, p50", "", f"{trip['added_p50_us']:.0f} µs"),
-        ("requests per second, 1 session", f"{one['direct']:,}", f"{one['shim']:,}"),
-        ("requests per second, 8 sessions", f"{eight['direct']:,}", f"{eight['shim']:,}"),
-        (
-            "start to `initialize` answer, server shared already",
-            f"{warm['direct']['p50_ms']:.0f} ms",
-            f"{warm['shim']['p50_ms']:.0f} ms",
-        ),
-        ("start to `initialize` answer, first session", "", f"{cold['shim']['p50_ms']:.0f} ms"),
+    names = list(result["round_trip"]["200"])
+    speed: list[tuple[str, ...]] = [("", *names), ("---", *["---:"] * len(names))]
+    for size, ways in result["round_trip"].items():
+        label = SIZE_NAMES[int(size)]
+        speed.append((f"round trip of {label}, median", *(_cell(ways, name, "p50", "µs") for name in names)))
+        speed.append((f"round trip of {label}, p99", *(_cell(ways, name, "p99", "µs") for name in names)))
+    for count, ways in result["rate"].items():
+        label = f"{count} session{'s' if count != '1' else ''}"
+        speed.append((f"calls per second, {label}", *(_cell(ways, name, "p50") for name in names)))
+    for kind, label in (("warm", "start beside another session"), ("cold", "start of the first session")):
+        speed.append((label, *(_cell(result["start"][kind], name, "p50", "ms") for name in names)))
+    crowd: list[tuple[str, ...]] = [
+        ("sessions", "", "a session: RSS", "private", "shared: private", "all: proportional", "wake-ups a second"),
+        ("---:", "---", *["---:"] * 5),
     ]
-    memory: list[tuple[str, ...]] = [
-        ("private memory", "each shim", "backend", "server"),
-        ("---", "---:", "---:", "---:"),
-    ]
-    memory += [
-        (
-            f"{at['sessions']} session{'s' if at['sessions'] > 1 else ''}",
-            *(f"{at[name] / 1e6:.1f} MB" for name in ("shim_private", "backend_private", "server_private")),
-        )
-        for at in result["memory"]
-    ]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    lines += ["", *("| " + " | ".join(row) + " |" for row in memory)]
-    source = (
-        f"`python -m bench`: {where['cores']} cores of {where['cpu']}, {where['system']}, Python {where['python']}, "
-        f"mux {where['mux']}, {where['date']}. An echo server in standard-library Python, {MESSAGE_BYTES}-byte "
-        f"requests, one at a time for round trips, {DEPTH} open per session for rates. Client, shims, backend and "
-        "server share the cores; 8 sessions directly are 8 servers, through mux-shim they are one."
+    crowd += [_crowd(one) for one in result["crowd"]]
+    tables = ["\n".join("| " + " | ".join(row) + " |" for row in table) for table in (speed, crowd)]
+    return "\n\n".join([*tables, _source(result), ""])[:-1]
+
+
+def _cell(ways: Json, name: str, value: str, unit: str = "") -> str:
+    if name not in ways:
+        return ""
+    number = ways[name][value]
+    return f"{number:,.{1 if number < 10 else 0}f} {unit}".strip()
+
+
+def _crowd(one: Json) -> tuple[str, ...]:
+    each, shared, idle = one["each"], one["shared"], one["idle"]
+    kind = f"{one['way']}{', asleep' if one['asleep'] else ''}"
+    if one["way"] != "direct" and one["servers"]["processes"] > 1:
+        kind += f", {one['servers']['processes']} servers"
+    return (
+        f"{one['sessions']:,}",
+        kind,
+        _mb(each["rss"]),
+        _mb(each["private"]),
+        _mb(shared["private"]) if shared["processes"] else "",
+        _mb(one["total"]["pss"] or 0),
+        f"{idle['sessions']['wakeups'] + idle['shared']['wakeups']:.1f}",
     )
-    return "\n".join([*lines, "", source, ""])
+
+
+def _mb(size: float) -> str:
+    return f"{size / 1e6:,.{1 if size > 1e6 else 2}f} MB"
+
+
+def _source(result: Json) -> str:
+    where = result["machine"]
+    return (
+        f"`python -m bench`: {where['cores']} cores of {where['cpu']}, {where['system']}, Python {where['python']}, "
+        f"mux {where['mux']}, {where['date']}.\nAn echo server in standard-library Python; round trips one at a time, "
+        f"{DEPTH} calls of {MESSAGE_BYTES} B open per session for rates.\nClient, shims, backend and server share the "
+        "cores. Directly, each session is a server; else all share one."
+    )
