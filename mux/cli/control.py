@@ -77,6 +77,10 @@ def hello() -> bytes:
     return Hello(role=ROLE_CONTROL, version=__version__.encode()).encode()
 
 
+class BackendGone(MuxError):
+    """It has ended while it was asked."""
+
+
 class Conversation:
     """One connection of role `control`; closed at the end of the block."""
 
@@ -95,7 +99,7 @@ class Conversation:
         self._attached.sock.close()
 
     def ask(self, command: str, **arguments: object) -> Json:
-        """The command's result. Raises MuxError."""
+        """The command's result. Raises BackendGone, or another MuxError."""
         self._seq += 1
         line = json.dumps({"command": command, "arguments": arguments}).encode()
         try:
@@ -104,6 +108,8 @@ class Conversation:
         except TimeoutError as error:
             what = f"the backend at {self.socket} has not answered for {CONTROL_SECONDS:.0f} s"
             raise MuxError(f"{what}; `mux logs` says what it does") from error
+        except ConnectionError as error:
+            raise self._gone() from error
         except OSError as error:
             what = f"the backend at {self.socket} cannot be asked: {error.strerror or error}"
             raise MuxError(f"{what}; `mux doctor` looks closer") from error
@@ -117,8 +123,11 @@ class Conversation:
                     return payload
             data = self._receive(deadline)
             if not data:
-                raise MuxError(f"the backend at {self.socket} is just leaving. Repeat this in a moment")
+                raise self._gone()
             arrived = self._attached.reader.feed(data)
+
+    def _gone(self) -> BackendGone:
+        return BackendGone(f"the backend at {self.socket} is just leaving. Repeat this in a moment")
 
     def wait_for_end(self, seconds: float) -> bool:
         """Whether the backend has gone within that time."""

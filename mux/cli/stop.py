@@ -6,7 +6,7 @@ import argparse
 import time
 
 from mux.cli import control, succession, text
-from mux.cli.control import Conversation
+from mux.cli.control import BackendGone, Conversation
 from mux.errors import MuxError
 from mux.limits import SUCCESSION_SECONDS, TREE_POLL_SECONDS
 from mux.rendezvous.paths import places
@@ -61,12 +61,16 @@ def run(options: argparse.Namespace) -> int:
 def await_server(conversation: Conversation, upstream: int) -> None:
     """Until the process that the server had is gone. Raises MuxError if it does not go."""
     deadline = time.monotonic() + SUCCESSION_SECONDS
-    while any(entry["id"] == upstream and _leaves(entry["state"]) for entry in conversation.ask("status")["upstreams"]):
+    while _is_leaving(conversation, upstream):
         if time.monotonic() > deadline:
             what = f"server {upstream} is still there after {SUCCESSION_SECONDS:.0f} s"
             raise MuxError(f"{what}; `mux status` has its pid")
         time.sleep(5 * TREE_POLL_SECONDS)
 
 
-def _leaves(state: str) -> bool:
-    return state in ("draining", "stopping")
+def _is_leaving(conversation: Conversation, upstream: int) -> bool:
+    try:
+        state = conversation.ask("status")
+    except BackendGone:  # without a session it leaves too, once its servers have
+        return False
+    return any(entry["id"] == upstream and entry["state"] in ("draining", "stopping") for entry in state["upstreams"])

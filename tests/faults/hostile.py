@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
 CHUNK = b"x" * (1 << 20)
 SLEEPER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
+
+_writing = threading.Lock()
 
 
 def main() -> None:
@@ -22,10 +25,16 @@ def main() -> None:
             family(2)
     for line in sys.stdin:
         message = json.loads(line)
-        if "id" in message and "method" in message:
-            reply(message["id"], answer(message))
+        if message.get("params", {}).get("name") == "flood":
+            threading.Thread(target=serve, args=(message,), daemon=True).start()
+        elif "id" in message and "method" in message:
+            serve(message)
     while "--stubborn" in sys.argv:
         time.sleep(3600)
+
+
+def serve(message: dict[str, Any]) -> None:
+    reply(message["id"], answer(message))
 
 
 def answer(message: dict[str, Any]) -> Any:
@@ -46,8 +55,9 @@ def reply(number: Any, result: Any) -> None:
 
 def write(data: bytes, fd: int = 1) -> None:
     view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    with _writing:
+        while view:
+            view = view[os.write(fd, view) :]
 
 
 def family(depth: int) -> int:
@@ -89,7 +99,7 @@ def close_stdout(_given: dict[str, Any], _token: Any) -> str:
 
 
 def flood(given: dict[str, Any], token: Any) -> int:
-    """Progress to whoever called, at a rate, for a while. Returns how many bytes that was."""
+    """Progress to whoever called, at a rate, for a while, beside all else. Returns how many bytes that was."""
     pad = "x" * 1000
     begun = time.monotonic()
     sent = 0

@@ -28,7 +28,7 @@ from tests.faults.support import (
     zombies,
 )
 from tests.support.processes import eventually
-from tests.support.runtime import SCRIPTED, Runtime
+from tests.support.runtime import PARK_AFTER, SCRIPTED, Runtime
 from tests.support.session import Session
 
 UPSTREAM_UNAVAILABLE, OUTCOME_UNKNOWN = -31001, -31002
@@ -205,7 +205,8 @@ def test_a_soak_of_random_sessions_calls_and_kills_leaves_memory_descriptors_and
     assert not zombies(backend.pid)
     assert not overlaps(lives)
     assert soak.anchor.call("echo", text="on") == "on"
-    assert descriptors(backend.pid) == open_before
+    sleepers = 1 if PARK_AFTER else 0  # of a session that sleeps the backend has the stdin
+    assert abs(descriptors(backend.pid) - open_before) <= sleepers
     floor = _floor(samples)
     slope = _slope(floor[len(floor) // 2 :])
     levels = " ".join(f"{size / 1e6:.2f}" for _, size in floor[:: max(1, len(floor) // 10)])

@@ -191,6 +191,17 @@ def test_a_stopped_server_of_one_session_alone_is_not_brought_back_by_it(runtime
     eventually("it is served again", lambda: served(session))
 
 
+def test_a_server_is_stopped_also_where_its_backend_leaves_with_it(runtime: Runtime) -> None:
+    """It takes its time, and the backend goes as soon as its last session was turned out."""
+    runtime.grace = 0.0
+    session = runtime.ready(*SCRIPTED, "--ignore-eof", options=["--no-share"])
+    server = session.pid()
+    done = mux_(runtime, "stop", "1")
+    assert (done.returncode, "Stopped server 1" in done.stdout) == (0, True), done.stderr
+    eventually("it is dead", lambda: not running(server))
+    assert "mux stop" in refused(session)
+
+
 def test_stop_and_start_say_what_they_did_where_nothing_runs(runtime: Runtime) -> None:
     assert "there is nothing to stop" in mux_(runtime, "stop").stdout
     started = mux_(runtime, "start")
@@ -204,7 +215,7 @@ def test_stop_and_start_say_what_they_did_where_nothing_runs(runtime: Runtime) -
 
 
 def test_a_crash_loop_is_answered_by_the_shim_itself_which_tries_again_later(runtime: Runtime) -> None:
-    session = runtime.ready()
+    session = runtime.ready(options=["--park-after", "0"])  # one that sleeps between two deaths meets no loop
     for _ in range(3):
         backend = runtime.backend()
         backend.kill()

@@ -23,19 +23,19 @@ RATE = times(8, 1) * MIB
 """Bytes a second of notifications."""
 SECONDS = times(6, 120)
 CALLS = 200
-HELD_UP = 2.0
+HELD_UP = 5.0
 """Seconds for one call; no expectation: who waits for a stopped host waits for as long as that is stopped."""
 
 
-def p99(session: Session, going_on: Callable[[], bool]) -> float:
-    """Of the seconds that each of many calls takes, one after the other."""
+def latency(session: Session, going_on: Callable[[], bool]) -> tuple[float, float]:
+    """Of many calls, one after the other: the seconds of the 99th percentile, and of the slowest."""
     taken: list[float] = []
     while len(taken) < CALLS or going_on():
         begun = time.monotonic()
         assert session.call("echo", text="on") == "on"
         taken.append(time.monotonic() - begun)
         time.sleep(0.002)
-    return sorted(taken)[int(len(taken) * 0.99)]
+    return sorted(taken)[int(len(taken) * 0.99)], max(taken)
 
 
 @contextmanager
@@ -65,21 +65,21 @@ def test_a_stopped_session_under_a_flood_is_dropped_and_nobody_else_notices(runt
     stopped = runtime.ready(*HOSTILE)
     other = runtime.ready(*HOSTILE, *([] if whose == "the same server" else ["--name=other"]))
     backend = runtime.backend()
-    calm = p99(other, lambda: False)
+    calm, _ = latency(other, lambda: False)
     with growth(backend.pid) as grown:
         end = time.monotonic() + SECONDS
         stopped.begin_call("flood", "token", seconds=SECONDS, rate=RATE)
         stopped.wait_notification("notifications/progress")
         stopped.child.send_signal(signal.SIGSTOP)
         try:
-            stormy = p99(other, lambda: time.monotonic() < end)
+            stormy, slowest = latency(other, lambda: time.monotonic() < end)
             eventually("the stopped session is dropped", lambda: len(runtime.status()["sessions"]) == 1)
         finally:
             stopped.child.send_signal(signal.SIGCONT)
         assert grown() < 64 * MIB
         storm = f"grew by {grown() / MIB:.0f} MiB"
     assert "session.dropped" in (runtime.directory / "s.log").read_text(encoding="utf-8")
-    assert stormy < HELD_UP
+    assert slowest < HELD_UP
     begun = time.monotonic()
     assert runtime.mux("stop", "--socket", str(runtime.socket)).returncode == 0
     assert not running(backend.pid)
