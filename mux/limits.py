@@ -191,6 +191,9 @@ READ_BYTES = 256 * KIB
 SMALL_READ_BYTES = 32 * KIB
 """A shim's read while little comes, bytes: malloc serves it without the kernel. After a full one: READ_BYTES."""
 
+VIEW_BYTES = 32 * KIB
+"""From here on a line is cut and joined by views, and written piece by piece: below, a copy costs less than a view."""
+
 # --- park ---------------------------------------------------------------------------------
 
 PARK_SECONDS = 10.0

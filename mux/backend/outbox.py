@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from mux.failpoints import ARMED, hit
+from mux.limits import VIEW_BYTES
 
 
 class Outbox:
@@ -47,7 +48,10 @@ class Outbox:
         if self._waits is not None:
             self._hold_back(parts)
             return
-        self._transport.write(b"".join(parts))
+        if len(parts[-1]) < VIEW_BYTES:
+            self._transport.write(b"".join(parts))
+        else:
+            self._transport.writelines(parts)
         if self._written is not None:
             self._written(self._transport.get_write_buffer_size())
 

@@ -16,7 +16,7 @@ from msgspec import UNSET, Raw, UnsetType
 from mux.core import scan
 from mux.core.scan import BACKSLASH, CARRIAGE_RETURN, Malformed, Span
 from mux.errors import INVALID_REQUEST, PARSE_ERROR
-from mux.limits import ID_BYTES, JSON_DEPTH
+from mux.limits import ID_BYTES, JSON_DEPTH, VIEW_BYTES
 
 
 class Request(msgspec.Struct, gc=False):
@@ -159,9 +159,9 @@ def read_server(line: bytes) -> Message:
 
 def renamed(message: Request | Answer, id_: bytes) -> bytes:
     """The message's line with another id, and a newline."""
-    line = message.line
     start, end = message.span
-    return b"%b%b%b\n" % (line[:start], id_, line[end:])
+    line = message.line if len(message.line) < VIEW_BYTES else memoryview(message.line)
+    return b"".join((line[:start], id_, line[end:], b"\n"))
 
 
 def splice(line: bytes, *edits: tuple[Span, bytes]) -> bytes:

@@ -71,6 +71,7 @@ def opened(router: Router, answer: Answer, now: float) -> None:
         else:
             welcome(router, call)
     if not answer.failed:
+        router.speak(router.era, tasks=b'"tasks"' in answer.line)  # undeclared, a client may ask for none
         router.lanes.initialized()
         ready(router, now)
     elif again:

@@ -6,6 +6,8 @@ the limit plus both edges plus one chunk, whatever a peer sends.
 
 from __future__ import annotations
 
+from mux.limits import VIEW_BYTES
+
 
 class Oversize:
     """A line above the limit: `edges` is its first and its last `edge` bytes, joined; what stood between is gone."""
@@ -26,16 +28,16 @@ class LineBuffer:
     or ValueError. Nothing else is interpreted: an empty line is a line, a carriage return is content.
     """
 
-    __slots__ = ("_dropping", "_edge", "_first", "_limit", "_tail")
+    __slots__ = ("_chunks", "_edge", "_first", "_held", "_limit")
 
     def __init__(self, limit: int, edge: int) -> None:
         if not 0 <= 2 * edge <= limit:
             raise ValueError(f"two edges of {edge} bytes do not fit a limit of {limit}")
         self._limit = limit
         self._edge = edge
-        self._tail = bytearray()  # while dropping: the end of the line, at least `edge` bytes of it
-        self._first = b""
-        self._dropping = False
+        self._chunks: list[bytes | bytearray] = []  # of the unfinished line
+        self._held = 0
+        self._first: bytes | None = None  # of an oversize one, of whose end at least `edge` bytes are held then
 
     def feed(self, data: bytes) -> list[bytes | Oversize]:
         """Return the lines that `data` completes, in order."""
@@ -43,7 +45,7 @@ class LineBuffer:
         tail = pieces.pop()
         lines: list[bytes | Oversize] = []
         if pieces:
-            if self._tail or self._dropping:
+            if self._chunks:
                 self._extend(pieces[0])
                 lines.append(self._take())
                 del pieces[0]
@@ -57,33 +59,37 @@ class LineBuffer:
 
     def rest(self) -> bytes | Oversize | None:
         """Take the unfinished line, as at the end of a stream; None if the stream ended with a newline."""
-        return self._take() if self._tail or self._dropping else None
+        return self._take() if self._chunks else None
 
     @property
     def buffered(self) -> int:
         """Bytes held of an unfinished line."""
-        return len(self._first) + len(self._tail)
+        return self._held + len(self._first or b"")
 
     def _extend(self, piece: bytes) -> None:
-        tail = self._tail
-        if not self._dropping:
-            if len(tail) + len(piece) <= self._limit:
-                tail += piece
-                return
-            self._dropping = True
-            self._first = bytes(tail[: self._edge])
-            self._first += piece[: self._edge - len(self._first)]
-        tail += piece[max(0, len(piece) - self._edge) :]
-        if len(tail) > 2 * self._edge:
-            del tail[: len(tail) - self._edge]
+        chunks = self._chunks
+        if len(piece) >= VIEW_BYTES:
+            chunks.append(piece)
+        elif chunks and isinstance(chunks[-1], bytearray):
+            chunks[-1] += piece  # else a line that comes byte by byte would cost eight times its size
+        else:
+            chunks.append(bytearray(piece))
+        self._held += len(piece)
+        if self._held <= self._limit and self._first is None:
+            return
+        joined = b"".join(self._chunks)
+        if self._first is None:
+            self._first = joined[: self._edge]
+        joined = joined[max(0, len(joined) - self._edge) :]
+        self._chunks = [joined]
+        self._held = len(joined)
 
     def _take(self) -> bytes | Oversize:
-        tail, self._tail = self._tail, bytearray()
-        if not self._dropping:
-            return bytes(tail)
-        first, self._first = self._first, b""
-        self._dropping = False
-        return Oversize(first + bytes(tail[max(0, len(tail) - self._edge) :]))
+        line = b"".join(self._chunks)
+        first, self._first = self._first, None
+        self._chunks = []
+        self._held = 0
+        return line if first is None else Oversize(first + line)
 
     def _cut(self, line: bytes) -> Oversize:
         return Oversize(line[: self._edge] + line[len(line) - self._edge :])

@@ -105,10 +105,10 @@ class Router:
         self.detached = False
         self.speak(era)
 
-    def speak(self, era: Era) -> None:
-        """What protocol the server speaks, from now on."""
+    def speak(self, era: Era, *, tasks: bool = True) -> None:
+        """What protocol the server speaks, from now on, and whether it may make tasks of calls."""
         self.era = era
-        self._special = _METHODS[era].get
+        self._special = (_METHODS[era] if tasks else _WITHOUT_TASKS[era]).get
 
     def first_id(self) -> int:
         """Where ids of a generation start: at random, so that an answer to the generation before matches nothing."""
@@ -412,4 +412,8 @@ _METHODS: dict[Era, dict[str, _Method]] = {
     Era.MODERN: _MODERN,
     Era.PROBING: _MODERN,  # a session is pinned to it only by a modern request
     Era.BARE: {},
+}
+_WITHOUT_TASKS: dict[Era, dict[str, _Method]] = {
+    era: {method: special for method, special in table.items() if special is not tasks.call}
+    for era, table in _METHODS.items()
 }

@@ -12,7 +12,7 @@ from mux.limits import FRAME_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     Frame = tuple[int, int, int, bytes]
     """(kind, flags, seq, payload)"""
@@ -83,27 +83,26 @@ class FrameReader:
     Raises WireError at a header that announces more than FRAME_BYTES; the reader is then spent.
     """
 
-    __slots__ = ("_chunks", "_have", "_need")
+    __slots__ = ("_chunks", "_head", "_missing", "_rest")
 
     def __init__(self) -> None:
-        self._chunks: list[bytes] = []
-        self._have = 0
-        self._need = HEADER_BYTES
+        self._rest = b""  # part of a header
+        self._head = (0, 0, 0)  # of the frame of which a part is missing,
+        self._missing = 0  # so many bytes,
+        self._chunks: list[bytes | memoryview] = []  # and these are there
 
     def feed(self, data: bytes) -> list[Frame]:
         """Return the frames that `data` completes."""
-        if self._have:
-            self._chunks.append(data)
-            self._have += len(data)
-            if self._have < self._need:
-                return []
-            data = b"".join(self._chunks)
-            self._chunks.clear()
         frames: list[Frame] = []
         append = frames.append
         unpack = HEADER.unpack_from
-        at, end = 0, len(data)
-        need = HEADER_BYTES
+        at = 0
+        if self._missing:
+            at = self._resume(data, append)
+        elif self._rest:
+            data = self._rest + data
+            self._rest = b""
+        end = len(data)
         while end - at >= HEADER_BYTES:
             kind, flags, seq, length = unpack(data, at)
             if kind == 0x0A:
@@ -111,24 +110,34 @@ class FrameReader:
                 continue
             if length > FRAME_BYTES:
                 raise WireError(f"frame kind {kind:#04x} announces {length} bytes; the limit is {FRAME_BYTES}")
-            stop = at + HEADER_BYTES + length
+            at += HEADER_BYTES
+            stop = at + length
             if stop > end:
-                need = HEADER_BYTES + length
-                break
-            append((kind, flags, seq, data[at + HEADER_BYTES : stop]))
+                self._head = (kind, flags, seq)
+                self._missing = stop - end
+                self._chunks.append(memoryview(data)[at:])
+                return frames
+            append((kind, flags, seq, data[at:stop]))
             at = stop
         while at < end and data[at] == 0x0A:
             at += 1
-        if at < end:
-            self._chunks.append(data[at:] if at else data)
-        self._have = end - at
-        self._need = need
+        self._rest = data[at:]
         return frames
+
+    def _resume(self, data: bytes, append: Callable[[Frame], None]) -> int:
+        """Go on with the frame that is not whole; returns how much of `data` is its."""
+        taken = min(self._missing, len(data))
+        self._missing -= taken
+        self._chunks.append(data if taken == len(data) else memoryview(data)[:taken])
+        if not self._missing:
+            append((*self._head, b"".join(self._chunks)))
+            self._chunks.clear()
+        return taken
 
     @property
     def buffered(self) -> int:
         """Bytes of an incomplete frame held."""
-        return self._have
+        return HEADER_BYTES + sum(map(len, self._chunks)) if self._missing else len(self._rest)
 
 
 def next_seq(seq: int) -> int:

@@ -98,7 +98,7 @@ class Play:
             self.host(session, {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})
             for process in self.start():
                 (opening,) = self.got(process)
-                self.server({"jsonrpc": "2.0", "id": opening["id"], "result": {"capabilities": {}}}, process)
+                self.server({"jsonrpc": "2.0", "id": opening["id"], "result": {"capabilities": {"tasks": {}}}}, process)
             self.host(session, {"jsonrpc": "2.0", "method": "notifications/initialized"})
             self.got()
             self.heard(session)

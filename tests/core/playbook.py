@@ -105,7 +105,7 @@ def progress(token: int | str, value: int = 1) -> bytes:
     return note("notifications/progress", f'{{"progressToken":{token},"progress":{value}}}')
 
 
-SERVER = '{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"s","version":"1"}}'
+SERVER = '{"protocolVersion":"2025-11-25","capabilities":{"tasks":{}},"serverInfo":{"name":"s","version":"1"}}'
 INITIALIZED = note("notifications/initialized")
 
 
