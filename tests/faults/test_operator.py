@@ -265,6 +265,16 @@ def test_prune_ends_servers_without_a_session_of_a_backend_that_has_others(runti
     mux_(runtime, "stop")
 
 
+def test_prune_names_what_it_cannot_end_and_leaves_it_alone(runtime: Runtime) -> None:
+    session = runtime.ready()
+    runtime.socket.unlink()
+    for words in ([], ["--yes"]):
+        done = mux_(runtime, "prune", "--older-than", "0", *words)
+        assert (done.returncode, "its socket is gone" in done.stdout) == (REFUSED, True)
+    assert session.call("echo", text="on") == "on"
+    session.finish()
+
+
 def test_prune_ends_what_a_killed_backend_has_left_and_nothing_that_only_looks_like_it(runtime: Runtime) -> None:
     configure(runtime, self_check_seconds=0.2)
     session = runtime.ready()

@@ -134,8 +134,11 @@ def test_an_exit_goes_on_whatever_the_system_refuses_it(runtime: Runtime, lives:
     runtime.expect_empty()
 
 
-def test_attaches_among_random_kills_all_succeed(runtime: Runtime, lives: Path) -> None:
-    """Backends die by SIGKILL at random; those that attach meanwhile never fail and never meet two."""
+@pytest.mark.parametrize("signals", [[signal.SIGKILL], [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]])
+def test_attaches_among_random_signals_all_succeed(
+    runtime: Runtime, lives: Path, signals: list[signal.Signals]
+) -> None:
+    """They hit backends at random, in their start and their exit too; who attaches never fails and never meets two."""
     workers, rounds = 4, times(20, 1250)
     attachers = Attachers(runtime, lives)
     random_ = random.Random(7)
@@ -152,7 +155,7 @@ def test_attaches_among_random_kills_all_succeed(runtime: Runtime, lives: Path) 
             served = lives_of(lives)
             for pid in watch.now():
                 try:
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, random_.choice(signals))
                     kills += 1
                 except ProcessLookupError:
                     continue
@@ -170,7 +173,7 @@ def test_attaches_among_random_kills_all_succeed(runtime: Runtime, lives: Path) 
     assert not watch.overlaps
     attachers.heal()
     assert not overlaps(lives)
-    report(f"{slowest(taken)}; {kills} backends killed")
+    report(f"{slowest(taken)}; {kills} times {signals[0].name} or the like")
 
 
 @pytest.mark.parametrize("how", ["shim", "backend"])
