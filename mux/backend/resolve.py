@@ -12,9 +12,10 @@ from collections.abc import Mapping
 
 from mux.backend import sharing
 from mux.core import identity
-from mux.core.environment import INSIDE, prepare, stable_path, untouched, variables, without_links
+from mux.core.environment import INSIDE, Names, prepare, stable_path, untouched, variables, without_links
 from mux.core.events import LaunchSpec, SessionOpened
 from mux.core.identity import Identity, Sharing
+from mux.core.noise import HOST_MARKS
 from mux.errors import Denied, UsageError
 from mux.limits import DURATION_CEILING_SECONDS, GRACE_SECONDS
 from mux.wire.frames import Hello
@@ -22,6 +23,7 @@ from mux.wire.frames import Hello
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{0,9})?(?:e\+\d\d)?)(ms|s|m|h|)", re.ASCII)
 _UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SALT_BYTES = 16
+_HOST_MARKS = frozenset(name for names in HOST_MARKS.values() for name in names)
 
 
 def resolve(session: int, hello: Hello) -> SessionOpened:
@@ -81,13 +83,15 @@ def identify(hello: Hello, chosen: Sharing | None = None) -> Identity:
         cwd, environment = hello.cwd, untouched(found)
     else:
         cwd = _directory(scope, hello, found)
+        count = _variables(hello, b"env-count")
+        marks = _HOST_MARKS if chosen.clients == identity.ANY else ()
         environment = prepare(
             found,
             cwd=cwd,
             session_cwd=hello.cwd,
             path=stable_path(entries, entry),
-            ignore=_variables(hello, b"env-ignore"),
-            count=_variables(hello, b"env-count"),
+            ignore=[*_variables(hello, b"env-ignore"), *(name for name in marks if name not in Names(count))],
+            count=count,
         )
     return Identity(
         scope=scope,

@@ -3,7 +3,7 @@
 They neither count for the key nor reach a server. Only what is different in two sessions that mean the same goes in
 here. Not in here, whatever it costs in sharing: credentials and ways to them (SSH_AUTH_SOCK, VSCODE_GIT_IPC_HANDLE),
 what a server adapts to (TERM, DISPLAY, LANG), the address of a program that it may be there to drive (NVIM), and what
-tells the kind of host (CLAUDECODE, OPENCODE, AGENT, GEMINI_CLI, AI_AGENT, CLAUDE_CODE_ENTRYPOINT).
+tells the kind of host (HOST_MARKS: they are noise only to a server that is there for hosts of any kind).
 
 A server that several terminals share can not have one of them for its own: what names a terminal is noise, its remote
 control included. One that is there to drive the terminal needs these to count (`[env] count`).
@@ -99,6 +99,20 @@ NOISE: dict[str, tuple[bytes, ...]] = {
     "W3C trace context: one span of the host": (b"TRACEPARENT", b"TRACESTATE"),
 }
 """Who sets them and what they name → the names."""
+
+HOST_MARKS: dict[str, tuple[bytes, ...]] = {
+    "opencode 1.18": (b"AGENT", b"OPENCODE"),
+    "Claude Code 2.1": (
+        b"AI_AGENT",
+        b"CLAUDECODE",
+        b"CLAUDE_CODE_ENTRYPOINT",
+        b"CLAUDE_PROJECT_DIR",
+        b"COREPACK_ENABLE_AUTO_PIN",
+        b"NoDefaultCurrentDirectoryInExePath",
+    ),
+    "gemini-cli 0.61": (b"GEMINI_CLI", b"GEMINI_CLI_NO_RELAUNCH", b"GEMINI_CLI_TRUST_WORKSPACE"),
+}
+"""What one kind of host sets in all that it starts, and no other does → noise to a server for hosts of any kind."""
 
 FORMER_DIRECTORIES = frozenset({b"INIT_CWD", b"OLDPWD"})
 """Directories that the session came from: the shell's last one, npm's. Scrubbed."""

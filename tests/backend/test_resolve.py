@@ -357,12 +357,25 @@ def test_for_clients_of_any_kind_is_another_key(place: Place) -> None:
     assert len(keys) == 2
 
 
+def test_for_clients_of_any_kind_what_tells_the_kind_of_host_does_not_count_unless_asked_for(place: Place) -> None:
+    def opened(environment: list[bytes], *options: bytes) -> SessionOpened:
+        return resolve(1, place.hello(environment=[b"TOKEN=t", *environment], options=list(options)))
+
+    opencode = [b"OPENCODE=1", b"AGENT=1"]
+    claude = [b"CLAUDECODE=1", b"AI_AGENT=claude-code", b"CLAUDE_PROJECT_DIR=" + os.fsencode(place.repository)]
+    for options, same in (((), False), ((b"clients=any",), True), ((b"clients=any", b"env-count=CLAUDE*"), False)):
+        keys = {opened(environment, *options).base_key for environment in (opencode, claude)}
+        assert (len(keys) == 1) == same, options
+    given = given_to(opened(claude, b"clients=any"))
+    assert given.keys() == {b"HOME", b"PATH", b"PWD", b"TOKEN", b"MUX_INSIDE"}
+
+
 def test_sessions_that_differ_in_the_era_share_only_where_the_outcome_is_equal(place: Place) -> None:
     def key(*options: bytes) -> bytes:
         return resolve(1, place.hello(options=list(options))).base_key
 
     plain, legacy, modern = key(), key(b"era=legacy"), key(b"era=modern")
     assert len({plain, legacy, modern}) == 3
-    assert key(b"era=both") == plain
+    assert key(b"era=both") == key(b"logs=share") == plain
     assert key(b"clients=any", b"era=legacy") == key(b"clients=any") != legacy
     assert key(b"clients=any", b"era=modern") == modern
