@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from mux import limits
-from mux.core import clients, eras, faults, lifecycle
+from mux.core import clients, eras, faults, lifecycle, members
 from mux.core.actions import Deliver
 from mux.core.envelope import Request, splice
 from mux.core.identity import ANY, LEGACY, MODERN, canonical_initialize
@@ -144,17 +144,17 @@ class Lanes:
         for session in list(router.sessions.values())[1:]:
             own = self.pool.new_router(self, session, self.key + b"legacy\0%d" % session.id, Era.LEGACY)
             own.apart = _DECLARED
-            router.hand_over(session, own, now)
+            members.hand_over(router, session, own, now)
 
     def _move(self, session: Session, router: Router, now: float) -> None:
         """Pin the session. What it still asks another process for its era is answered as a legacy server would."""
         before = session.guest_of
         session.guest_of = None
         self.pool.timers.cancel(("grace", router.number))
-        router.join(session)
+        members.join(router, session)
         router.guests.pop(session.id, None)
         if before is not None and before is not router:
-            for call in before.leave(session, now):
+            for call in members.leave(before, session, now):
                 self._refuse(call)
             self.pool.deserted(before, now)
 
@@ -174,7 +174,7 @@ class Lanes:
             self.verdict = Verdict.PROBING
         router = self._modern(call.session, Era.PROBING if self.verdict is Verdict.PROBING else Era.MODERN)
         self.pool.timers.cancel(("grace", router.number))
-        router.invite(call.session)
+        members.invite(router, call.session)
         router.active_at = now
         if router.era is Era.PROBING:
             call.watch = self._judge(router)
@@ -211,7 +211,7 @@ class Lanes:
         self.pool.rename(router, self.key + b"spare%d" % router.number)
         self.pool.timers.cancel((router.number, "start"))
         for session in list(router.sessions.values()):
-            for call in router.hand_over(session, self._modern(session, Era.MODERN), now):
+            for call in members.hand_over(router, session, self._modern(session, Era.MODERN), now):
                 self._refuse(call)
         self.pool.deserted(router, now)
         self._let_go(now)

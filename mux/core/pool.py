@@ -10,20 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mux import limits
-from mux.core import events, fanout, faults, lifecycle, questions, replay
-from mux.core.actions import Acknowledge, Deliver, Drop, Exit, GoAway, Halted, Log, Refuse, Welcome
-from mux.core.clients import is_enveloped
-from mux.core.envelope import (
-    Answer,
-    Notification,
-    Rejected,
-    Request,
-    error_line,
-    id_of_oversize,
-    read_host,
-    read_server,
-    result_line,
-)
+from mux.core import events, intake, lifecycle, members, questions, replay
+from mux.core.actions import Drop, Exit, GoAway, Halted, Log, Refuse, Welcome
 from mux.core.lanes import Lanes
 from mux.core.router import Router
 from mux.core.session import Session, State, rest
@@ -49,7 +37,7 @@ class Pool:
         self.draining = False
         self.timers = Timers()
         self._lanes: dict[bytes, Lanes] = {}
-        self._processes: dict[int, Router] = {}
+        self.processes: dict[int, Router] = {}
         self._out: list[Action] = []
         self.emit = self._out.append
         self._last_process = 0
@@ -60,11 +48,11 @@ class Pool:
         self._halted: dict[bytes, str] = {}
         self._farewell = ""
         self._handlers: dict[type, Callable[..., None]] = {
-            events.SessionLine: self._session_line,
-            events.ProcessLine: self._process_line,
+            events.SessionLine: partial(intake.session_line, self),
+            events.ProcessLine: partial(intake.process_line, self),
             events.SessionOpened: self._session_opened,
-            events.SessionReplay: self._session_replay,
-            events.SessionReady: self._session_ready,
+            events.SessionReplay: partial(replay.replayed, self),
+            events.SessionReady: _ignore,
             events.SessionEof: self._session_eof,
             events.SessionClosed: self._session_closed,
             events.ProcessStarted: self._process_started,
@@ -133,61 +121,6 @@ class Pool:
         self._unused = False
         self.emit(Welcome(event.session))
 
-    def _session_line(self, event: events.SessionLine, now: float) -> None:
-        session = self.sessions.get(event.session)
-        if session is None or self.draining:
-            return
-        if event.oversize:
-            self._oversize_from_host(session, event)
-            return
-        if len(event.data) > limits.MESSAGE_WARN_BYTES:
-            self._large(len(event.data), "session", session.id)
-        message = read_host(event.data)
-        router = session.router
-        if isinstance(message, Rejected):
-            self.reject(session, event.seq, message, event.data)
-        elif router is not None and session.open < limits.SESSION_WAITING:
-            router.host(session, event.seq, message, now)
-        else:
-            self.take(session, event.seq, message, now)
-
-    def reject(self, session: Session, seq: int, message: Rejected, line: bytes) -> None:
-        """A line that is no message: an error to its sender, nothing to a server. An empty one is nothing at all.
-
-        Where it looks like the answer to a question, the server that asked gets an error: it would wait for ever.
-        """
-        if line.strip(b" \t\r"):
-            edge = limits.OVERSIZE_EDGE_BYTES
-            id_, is_request = id_of_oversize(line[:edge] + line[-edge:])
-            if session.router is not None and id_ is not None and not is_request:
-                questions.lost(session.router, session, id_, partial(faults.unreadable, reason=message.reason))
-            self.emit(Deliver(session.id, seq, error_line(message.id, message.code, message.reason)))
-        else:
-            self.emit(Acknowledge(session.id, seq))
-
-    def take(self, session: Session, seq: int, message: Request | Notification | Answer, now: float) -> None:
-        """One message of a host. Beyond SESSION_WAITING without an answer a session is refused more."""
-        if session.open + len(session.held) >= limits.SESSION_WAITING and isinstance(message, Request):
-            self.emit(Deliver(session.id, seq, faults.overloaded(message.id)))
-        elif session.router is not None:
-            session.router.host(session, seq, message, now)
-        elif session.held:
-            session.held.append((seq, message))
-        else:
-            self._unpinned(session, seq, message, now)
-
-    def _unpinned(self, session: Session, seq: int, message: Request | Notification | Answer, now: float) -> None:
-        """A message before the request that decides the upstream."""
-        if not isinstance(message, Request):
-            if session.guest_of is not None and isinstance(message, Notification):
-                session.guest_of.host(session, seq, message, now)
-            else:
-                self.emit(Acknowledge(session.id, seq))
-        elif message.method == "ping" and not is_enveloped(message):
-            self.emit(Deliver(session.id, seq, result_line(message.id)))
-        else:
-            self.lanes_of(session).first(session, seq, message, now)
-
     def lanes_of(self, session: Session) -> Lanes:
         lanes = self._lanes.get(session.base_key)
         if lanes is None:
@@ -223,21 +156,8 @@ class Pool:
 
     def _allocate(self, router: Router) -> int:
         self._last_process += 1
-        self._processes[self._last_process] = router
+        self.processes[self._last_process] = router
         return self._last_process
-
-    def _oversize_from_host(self, session: Session, event: events.SessionLine | events.SessionReplay) -> None:
-        id_, is_request = id_of_oversize(event.data)
-        if session.router is not None and not is_request:
-            questions.lost(session.router, session, id_, partial(faults.too_large, who="The client"))
-        if is_request or id_ is None:
-            self.emit(Deliver(session.id, event.seq, faults.too_large(id_ or b"null", "The client")))
-        else:
-            self.emit(Acknowledge(session.id, event.seq))
-        self.emit(Log("warning", "message.oversize", {"session": session.id}))
-
-    def _large(self, size: int, sender: str, number: int) -> None:
-        self.emit(Log("warning", "message.large", {sender: number, "bytes": size}))
 
     def _session_eof(self, event: events.SessionEof, _now: float) -> None:
         session = self.sessions.get(event.session)
@@ -255,7 +175,7 @@ class Pool:
             lanes.leave(session)
         router = session.router or session.guest_of
         if router is not None:
-            router.leave(session, now)
+            members.leave(router, session, now)
             self.deserted(router, now)
         if not self.sessions:
             self.timers.set("exit", now + self.grace)
@@ -265,72 +185,26 @@ class Pool:
         if not router.sessions and not router.guests:
             self.timers.set(("grace", router.number), max(now + router.grace, router.kept_until))
 
-    # --- sessions of an earlier backend -----------------------------------------------------
-
-    def _session_replay(self, event: events.SessionReplay, now: float) -> None:
-        session = self.sessions.get(event.session)
-        if session is None or self.draining:
-            return
-        if event.oversize:
-            self._oversize_from_host(session, event)
-        else:
-            replay.replayed(self, session, event, now)
-
-    def _session_ready(self, event: events.SessionReady, now: float) -> None:
-        """Nothing to do: each REPLAY was complete in itself."""
-
     # --- processes --------------------------------------------------------------------------
 
-    def _process_line(self, event: events.ProcessLine, now: float) -> None:
-        router = self._processes.get(event.process)
-        if router is None or router.upstream.process != event.process:
-            return
-        if event.oversize:
-            self._oversize_from_server(router, event, now)
-            return
-        if len(event.data) > limits.MESSAGE_WARN_BYTES:
-            self._large(len(event.data), "upstream", router.number)
-        message = read_server(event.data)
-        if isinstance(message, Answer):
-            router.answer(message, now)
-        elif isinstance(message, Notification):
-            fanout.notification(router, message, now)
-        elif isinstance(message, Request):
-            questions.request(router, message, now)
-        elif event.data.strip():
-            router.dropped += 1
-
-    def _oversize_from_server(self, router: Router, event: events.ProcessLine, now: float) -> None:
-        """Treated as an error with the same id, in the direction in which it goes."""
-        id_, is_request = id_of_oversize(event.data)
-        self.emit(Log("warning", "message.oversize", {"upstream": router.number}))
-        line = faults.too_large(id_ or b"null", "The server", faults.UNKNOWN)
-        answer = read_server(line[:-1])
-        if id_ is None:
-            router.dropped += 1
-        elif is_request:
-            router.send_up(line)
-        elif isinstance(answer, Answer):
-            router.answer(answer, now)
-
     def _process_started(self, event: events.ProcessStarted, now: float) -> None:
-        router = self._processes.get(event.process)
+        router = self.processes.get(event.process)
         if router is not None and router.upstream.process == event.process and router.upstream.running:
             lifecycle.started(router, event.pid, now)
 
     def _process_tree(self, event: events.ProcessTree, _now: float) -> None:
-        router = self._processes.get(event.process)
+        router = self.processes.get(event.process)
         if router is not None and router.upstream.process == event.process:
             router.detached = event.detached
 
     def _process_exited(self, event: events.ProcessExited, now: float) -> None:
-        router = self._processes.pop(event.process, None)
+        router = self.processes.pop(event.process, None)
         if router is not None:
             lifecycle.exited(router, event, now)
             self._retire(router, now)
 
     def _process_failed(self, event: events.ProcessFailed, now: float) -> None:
-        router = self._processes.pop(event.process, None)
+        router = self.processes.pop(event.process, None)
         if router is not None:
             lifecycle.failed(router, event.reason, now)
             self._retire(router, now)
@@ -442,4 +316,4 @@ class Pool:
 
 
 def _ignore(_event: Event, _now: float) -> None:
-    """After the exit nothing counts any more."""
+    """SessionReady, as each REPLAY was complete in itself; and all that comes after the exit."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from mux.core import faults, levels, listens, subscriptions
+from mux.core import faults, intake, levels, listens, subscriptions
 from mux.core.actions import Acknowledge, Deliver, Keep
 from mux.core.envelope import Answer, Malformed, Message, Notification, Rejected, Request, id_key, read_host
 from mux.core.methods import LISTEN, REPEATABLE, REPEATABLE_NOTIFICATIONS, SAFE, SUBSCRIBE
@@ -45,8 +45,14 @@ def fate(message: Message, *, answered: bool, repeated: bool) -> Fate:
     return Fate.SERVE
 
 
-def replayed(pool: Pool, session: Session, event: SessionReplay, now: float) -> None:
+def replayed(pool: Pool, event: SessionReplay, now: float) -> None:
     """One line of a session of an earlier backend."""
+    session = pool.sessions.get(event.session)
+    if session is None or pool.draining:
+        return
+    if event.oversize:
+        intake.oversize_from_host(pool, session, event)
+        return
     message = read_host(event.data)
     match fate(message, answered=event.answered, repeated=event.repeated):
         case Fate.FORGET:
@@ -63,9 +69,9 @@ def replayed(pool: Pool, session: Session, event: SessionReplay, now: float) -> 
 
 def _serve_again(pool: Pool, session: Session, event: SessionReplay, message: Message, now: float) -> None:
     if isinstance(message, Rejected):
-        pool.reject(session, event.seq, message, event.data)
+        intake.reject(pool, session, event.seq, message, event.data)
         return
-    pool.take(session, event.seq, message, now)
+    intake.take(pool, session, event.seq, message, now)
     call = session.calls.get(id_key(message.id)) if isinstance(message, Request) else None
     if call is not None and call.seq == event.seq:
         call.replayed = True

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from mux import errors, limits
 from mux.core import faults, handshake, levels, lifecycle, listens, notices, questions, subscriptions, tasks
-from mux.core.actions import Acknowledge, Deliver, Forward, Log
+from mux.core.actions import Acknowledge, Deliver, Forward
 from mux.core.envelope import Answer, Malformed, Notification, Request, error_line, find_in, renamed, splice
 from mux.core.handshake import Handshake
 from mux.core.ids import Ids
 from mux.core.levels import Levels
-from mux.core.methods import LISTEN, SETS_STATE, Era
+from mux.core.methods import LISTEN, Era
 from mux.core.questions import Questions
 from mux.core.quota import Quota
 from mux.core.session import State as SessionState
@@ -38,10 +38,6 @@ if TYPE_CHECKING:
     from mux.core.timers import Timers
 
 LOG_LEVEL = (b"_meta", b"io.modelcontextprotocol/logLevel")
-_NAME_CHARACTERS = 64
-"""Of a client's own name in the log: it may be as long as a message."""
-
-_CANCEL = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b,"reason":"client gone"}}\n'
 
 
 class Router:
@@ -113,77 +109,6 @@ class Router:
     def first_id(self) -> int:
         """Where ids of a generation start: at random, so that an answer to the generation before matches nothing."""
         return limits.UPSTREAM_ID_FLOOR + self.entropy(limits.UPSTREAM_ID_CEILING - limits.UPSTREAM_ID_FLOOR)
-
-    # --- sessions ---------------------------------------------------------------------------
-
-    def join(self, session: Session) -> None:
-        """Take the session in; nothing is started for it yet."""
-        if session.state is SessionState.OPEN:
-            session.enter(SessionState.PINNED)
-        session.router = self
-        self.sessions[session.id] = session
-        self.met += 1
-        fields: dict[str, str | int | float] = {"session": session.id, "upstream": self.number}
-        if session.client[0]:
-            fields |= {"host": session.client[0][:_NAME_CHARACTERS], "version": session.client[1][:_NAME_CHARACTERS]}
-        self.emit(Log("info", "session.joined", fields))
-        self.grace = max(self.grace, session.grace)
-        if session.idle_timeout is not None:
-            self.idle_timeout = session.idle_timeout
-
-    def hand_over(self, session: Session, other: Router, now: float) -> list[Call]:
-        """The session goes on at another upstream, with all that it has said; returns what has reached the server."""
-        gone = self.leave(session, now)
-        other.join(session)
-        if self.handshake.opening is not None:
-            other.handshake.propose(self.handshake.opening)
-        other.handshake.spoken = session.initialized
-        for call in sorted(gone, key=lambda call: call.seq):
-            if not call.uid and call.request is not None:
-                session.forget(call)
-                session.unreserve(call.seq)
-                other.host(session, call.seq, call.request, now)
-        return [call for call in gone if call.uid]
-
-    def invite(self, session: Session) -> None:
-        """The session asks this server for its era."""
-        session.guest_of = self
-        self.guests[session.id] = session
-        self.grace = max(self.grace, session.grace)
-
-    def leave(self, session: Session, now: float) -> list[Call]:
-        """The session is gone, or goes elsewhere: withdraw and return what it waits for, refuse what it was asked.
-
-        What sets state is not cancelled at the server: nobody could tell whether the change was made.
-        """
-        self.sessions.pop(session.id, None)
-        self.guests.pop(session.id, None)
-        gone = self._waiting(session)
-        for call in gone:
-            if call.watch is not None:
-                call.watch(None, now)
-        for call in session.open_calls():
-            if self.ids.flying.get(call.uid) is call:
-                gone.append(call)
-                self.release(call)
-                self.ids.cancelled(call, now)
-                if call.method not in SETS_STATE:
-                    self.send_up(_CANCEL % call.uid)
-        self.ids.leave(session)
-        self.tasks.leave(session)
-        questions.leave(self, session)
-        subscriptions.leave(self, session, now)
-        levels.leave(self, session)
-        self.pump(now)
-        return gone
-
-    def _waiting(self, session: Session) -> list[Call]:
-        """Take out every request of the session that has not gone up."""
-        waiting = [*self.quota.clear(session), *self.turns.leave(session), *subscriptions.withdraw(self, session)]
-        for queue in (self.probes, self.listening, self.handshake.waiters):
-            waiting += [call for call in queue if call.session is session]
-            queue[:] = [call for call in queue if call.session is not session]
-        return waiting
 
     # --- from a host ------------------------------------------------------------------------
 
