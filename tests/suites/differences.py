@@ -30,7 +30,7 @@ def record(folder: Path, about: Mapping[str, Any], seen: Mapping[str, Mapping[st
 def unexplained(folder: Path, seen: Mapping[str, Mapping[str, str]], subject: Callable[[str], str]) -> int:
     """Print every difference from the direct way with its reason from `differences.json`; return how many have none.
 
-    subject: what of a check's name the reasons go by. A reason that nothing needs any more is printed, too.
+    subject: what of a check's name the reasons go by. A reason that nothing needed is printed, too.
     """
     reasons: dict[str, dict[str, str]] = json.loads((folder / "differences.json").read_text(encoding="utf-8"))
     count = 0
@@ -49,7 +49,7 @@ def _explain(
         print(f"{name}: {direct.get(name, 'NOT RUN')} → {other.get(name, 'NOT RUN')}")
         print(f"    {known.get(subject(name), 'NOT EXPLAINED')}")
     for name in sorted(known.keys() - {subject(name) for name in different}):
-        print(f"no difference any more: {name}")
+        print(f"no difference this time: {name}")
     count = sum(subject(name) not in known for name in different)
     print(f"{way}: {len(different)} differences, {count} not explained")
     return count
