@@ -68,6 +68,18 @@ if something is wrong:
 Exit codes: 0 done, 1 failed, 2 wrong command line, 128+N ended by signal N."""
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """The commands in one list: argparse puts an empty line above it, and wraps the longer names."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=16)
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - it has no public name
+            return "".join(map(self._format_action, action._get_subactions()))  # noqa: SLF001 - nor have its parts
+        return super()._format_action(action)
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     root = argparse.ArgumentParser(
@@ -76,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
         description="See and run the multiplexer that shares MCP servers between sessions.\n"
         "A host starts `mux-shim COMMAND`, not this command.",
         epilog=_EPILOG,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=16),
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     root.add_argument("--version", action="version", version=f"mux {__version__}")
