@@ -117,8 +117,7 @@ def _hand_over(path: str, identity: bytes) -> None:
 def _become_shell(control: int, saved: int, session: Session) -> None:
     """Raises OSError if it can not be; all is as it was then, but for inherited descriptors that moved up."""
     wide = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE) for fd in (control, saved)]
-    for fd in (CONTROL, SAVED):
-        _make_room(fd)
+    stood = [(fd, _set_aside(fd)) for fd in (CONTROL, SAVED)]
     _signals(_signal.SIG_DFL)
     try:
         for fd, number in zip(wide, (CONTROL, SAVED), strict=True):
@@ -126,20 +125,28 @@ def _become_shell(control: int, saved: int, session: Session) -> None:
         os.execve(SHELL, _command(session), _environment())  # noqa: S606 - it is a shell
     finally:
         _signals(_signal.SIG_IGN)
-        for fd, number in zip(wide, (control, saved), strict=True):
-            os.dup2(fd, number, inheritable=False)
+        for fd in wide:
             os.close(fd)
-        for fd in {CONTROL, SAVED} - {control, saved}:
-            os.close(fd)
+        for number, fd in stood:
+            if fd is None:
+                os.close(number)
+            else:
+                os.dup2(fd, number, inheritable=False)
+                os.close(fd)
 
 
-def _make_room(fd: int) -> None:
-    """What the host has left open there stays open, at a higher number: its other end may be watched."""
+def _set_aside(number: int) -> int | None:
+    """Where what is ours at that descriptor is now; None if nothing is.
+
+    What the host has left open there stays open, at a higher number: its other end may be watched.
+    """
     try:
-        if os.get_inheritable(fd):
-            fcntl.fcntl(fd, fcntl.F_DUPFD, _FIRST_FREE)
+        if os.get_inheritable(number):
+            fcntl.fcntl(number, fcntl.F_DUPFD, _FIRST_FREE)
+            return None
+        return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
     except OSError:
-        return
+        return None
 
 
 def _signals(disposition: _signal.Handlers) -> None:

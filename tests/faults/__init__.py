@@ -1,0 +1,33 @@
+"""Whatever dies, hangs, lies or is missing: nothing is lost, and nothing is left.
+
+    pytest tests/faults                          fast, and a part of every run
+    MUX_FAULTS=full pytest tests/faults          as often as promised: hours
+    MUX_FAULTS_SOAK=3600 MUX_FAULTS=full pytest tests/faults -k soak
+                                                 the soak for an hour instead of ten minutes
+    MUX_TEST_PARK_AFTER=0.05 pytest tests/faults
+                                                 every session sleeps whenever it is quiet; with both profiles
+
+-rP shows what each test counted and measured.
+
+    starts      100 sessions at once                                               1 round    50 rounds
+                attaches to a backend that keeps leaving, and with 3 ms a step   2 * 36     2 * 3,000
+                SIGKILL at each of 28 failpoints                                  1 each   200 each
+                attaches among random SIGKILLs, and other signals                2 * 80     2 * 5,000
+                SIGTERM and a start at once, of a shim, of a backend              2 * 5      2 * 50
+                an error of the system at each failpoint; at each step of the exit        once each
+    load        SIGKILL of the backend, 8 sessions with 8 requests each                6       500
+                SIGKILL of the server, the same                                        4       500
+                SIGKILL of shims with calls in flight                                 40     1,000
+                soak: 20 operations a second                                        12 s    10 min
+    slow        a stopped host under a flood of notifications       6 s, 8 MiB/s    120 s, 1 MiB/s
+    servers     a line without end                                            200 MiB     1 GiB
+                output on stderr                                               30 MiB   100 MiB
+                deaf to EOF and SIGTERM, families in sessions of their own, garbage, half lines, wrappers: once each
+    scarcity    sessions with 64 descriptors                                       60       200
+                no space, read-only, foreign, open to others, too long a path, no Unix sockets: once each
+    operator    restarts under load, of each kind                                   2        50
+                rounds with state files that are rewritten all the time             4       200
+                stop, start, prune, upgrades, crash loops, self-check: once each
+    leftovers   a host's whole cgroup, a logout, forged records: once each
+    suite       a run that fails, is interrupted, timed out or killed half-way: once each
+"""
