@@ -191,6 +191,10 @@ READ_BYTES = 256 * KIB
 SMALL_READ_BYTES = 32 * KIB
 """A shim's read while little comes, bytes: malloc serves it without the kernel. After a full one: READ_BYTES."""
 
+SERVER_PIPE_BYTES = 256 * KIB
+"""Room in each pipe of a server, where the system lets one choose: a megabyte passes in four turns instead of sixteen.
+Linux counts the pipes of all of a user's programs and makes new ones tiny from 64 MiB on: this leaves most of that."""
+
 VIEW_BYTES = 32 * KIB
 """From here on a line is cut and joined by views, and written piece by piece: below, a copy costs less than a view."""
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import os
 import socket
 import subprocess
 import sys
+from typing import IO
 
 from mux.core.events import LaunchSpec
 from mux.errors import MuxError
-from mux.limits import START_SECONDS
+from mux.limits import SERVER_PIPE_BYTES, START_SECONDS
 
 _TRAMPOLINE = os.path.join(os.path.dirname(__file__), "trampoline.py")
 
@@ -67,7 +69,15 @@ def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket]:
     except BaseException:
         ours.close()
         raise
+    for pipe in (child.stdin, child.stdout):
+        _widen(pipe)
     return child, ours
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    if pipe is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):  # beyond the user's share of pipe memory it stays as it is
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, SERVER_PIPE_BYTES)
 
 
 def _undo(child: subprocess.Popen[bytes]) -> None:
