@@ -127,12 +127,12 @@ def _become_shell(control: int, saved: int, session: Session) -> None:
         _signals(_signal.SIG_IGN)
         for fd in wide:
             os.close(fd)
-        for number, fd in stood:
-            if fd is None:
+        for number, aside in stood:
+            if aside is None:
                 os.close(number)
             else:
-                os.dup2(fd, number, inheritable=False)
-                os.close(fd)
+                os.dup2(aside, number, inheritable=False)
+                os.close(aside)
 
 
 def _set_aside(number: int) -> int | None:
