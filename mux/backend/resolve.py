@@ -38,7 +38,8 @@ def resolve(session: int, hello: Hello) -> SessionOpened:
     chosen = sharing.choose(options, entry)
     wanted = identify(hello, chosen)
     key = wanted.base_key().hex().encode()
-    above = [outer for outer in variables(hello.environment).get(INSIDE, b"").split(b":") if outer]
+    found = variables(hello.environment)
+    above = [outer for outer in found.get(INSIDE, b"").split(b":") if outer]
     if key in above:
         raise Denied("this server has started itself again; shared, it would wait for itself")
     shared = wanted.scope != identity.SESSION
@@ -61,6 +62,7 @@ def resolve(session: int, hello: Hello) -> SessionOpened:
         shared=shared,
         idle_timeout=sharing.idle_timeout(entry) if idle is None else duration(idle, "idle-timeout"),
         sharing=chosen,
+        places={scope: _directory(scope, hello, found) for scope in identity.between(chosen.scope)},
     )
 
 

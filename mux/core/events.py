@@ -6,6 +6,7 @@ core gave in `Launch`. Lines come whole, without their newline.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -27,7 +28,8 @@ class LaunchSpec(msgspec.Struct, frozen=True):
 class SessionOpened(msgspec.Struct, frozen=True):
     """A HELLO was accepted. `resumed`: REPLAY events follow, then SessionReady.
 
-    idle_timeout: seconds until an idle server is stopped, 0 for never, None for what its era can bear.
+    idle_timeout: seconds until an idle server is stopped, 0 for never, None for what its era can bear. places: scopes
+    that are narrower than its own, and where its server starts under each.
     """
 
     session: int
@@ -38,6 +40,7 @@ class SessionOpened(msgspec.Struct, frozen=True):
     shared: bool = True
     idle_timeout: float | None = None
     sharing: Sharing = Sharing()
+    places: Mapping[str, bytes] = {}
 
 
 class SessionLine(msgspec.Struct, frozen=True, gc=False):

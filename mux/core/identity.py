@@ -95,6 +95,11 @@ class Identity(msgspec.Struct, frozen=True):
         return digest.digest()
 
 
+def between(scope: str) -> tuple[str, ...]:
+    """The scopes that are narrower than this one and yet share."""
+    return WIDTH[WIDTH.index(DIRECTORY) : max(WIDTH.index(DIRECTORY), WIDTH.index(scope))]
+
+
 def names_relative_path(argv: Sequence[bytes], exists: Callable[[bytes], bool]) -> bool:
     """Whether COMMAND or an argument, or what follows its `=`, is a path relative to the working directory.
 

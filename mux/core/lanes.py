@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from mux import limits
-from mux.core import clients, eras, faults, lifecycle, members
+from mux.core import clients, declaration, eras, faults, lifecycle, members
 from mux.core.actions import Deliver
 from mux.core.envelope import Request, splice
 from mux.core.identity import ANY, LEGACY, MODERN, canonical_initialize
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from mux.core.session import Call, Session, Watch
 
 _ASKS = "it asks its clients questions, and of several it could not be told whom"
-_DECLARED = "it declares that it bears one session only"
 
 
 class Verdict(Enum):
@@ -51,7 +50,7 @@ class Lanes:
 
     refusal: how the server answered a discover that it does not know. spare: a process that was started by a probe and
     turned out to be legacy; the first session that initialises gets it. asks: it was seen to ask questions whose
-    owner is unclear, so each new session gets an upstream of its own. declared: it says so itself, whatever it asks.
+    owner is unclear, so each new session gets an upstream of its own. declared: the scope that it says it bears, or "".
     only: the one era that sessions may speak, "" for both. neutral: one upstream for every kind of client. held:
     sessions whose `initialize` waits for the verdict, with all that they say after it. stalled: discovers whose server
     died, with the time at which they are answered and why.
@@ -62,7 +61,7 @@ class Lanes:
         self.key = key
         self.neutral = sharing.clients == ANY
         self.only = sharing.only
-        self.declared = False
+        self.declared = ""
         self.verdict = self._at_first = _GIVEN.get(self.only, Verdict.UNKNOWN)
         self.modern: Router | None = None
         self.spare: Router | None = None
@@ -118,12 +117,14 @@ class Lanes:
             session.capabilities = frozenset()
         else:
             key += canonical_initialize(params)
+        key += declaration.narrow(session, self.declared)
         router = self.pool.routers.get(key)
-        apart = _DECLARED if self.declared else _ASKS if self.asks and (router is None or router.sessions) else ""
-        if apart:
+        apart = declaration.apart(self.declared)
+        if not apart and self.asks and (router is None or router.sessions):
+            apart = _ASKS
             key += b"\0%d" % session.id
             router = None
-        if router is None and self.spare is not None:
+        if router is None and self.spare is not None and self.spare.spec.cwd == session.spec.cwd:
             router, self.spare = self.spare, None
             self.pool.rename(router, key)
         if router is None:
@@ -133,18 +134,6 @@ class Lanes:
             router.handshake.propose(opening())
         self._move(session, router, now)
         return router
-
-    def part(self, router: Router, now: float) -> None:
-        """The server has just declared that it bears one session: whoever came later gets one of his own.
-
-        Nothing of theirs has reached it: their requests wait for its `initialize` to be answered.
-        """
-        self.declared = True
-        router.apart = _DECLARED
-        for session in list(router.sessions.values())[1:]:
-            own = self.pool.new_router(self, session, self.key + b"legacy\0%d" % session.id, Era.LEGACY)
-            own.apart = _DECLARED
-            members.hand_over(router, session, own, now)
 
     def _move(self, session: Session, router: Router, now: float) -> None:
         """Pin the session. What it still asks another process for its era is answered as a legacy server would."""
@@ -159,10 +148,17 @@ class Lanes:
             self.pool.deserted(before, now)
 
     def _modern(self, session: Session, era: Era) -> Router:
-        """The one upstream of the modern lane; a new one of that era if there is none."""
-        if self.modern is None:
-            self.modern = self.pool.new_router(self, session, self.key + b"modern", era)
-        return self.modern
+        """The upstream of the modern lane, one unless the server declares otherwise; if there is none, a new one."""
+        key = self.key + b"modern" + declaration.narrow(session, self.declared)
+        router = self.pool.routers.get(key)
+        if router is None and self.modern is not None and declaration.fits(self.modern, session):
+            router = self.modern  # it was asked for its era, and no more
+            declaration.settle(router, session, key)
+        if router is None:
+            router = self.pool.new_router(self, session, key, era)
+            router.apart = declaration.apart(self.declared)
+        self.modern = self.modern or router
+        return router
 
     # --- discover ---------------------------------------------------------------------------
 
@@ -182,13 +178,20 @@ class Lanes:
         elif router.upstream.state is State.FAILED:
             self.stall(call, router.upstream.last_error, now)
         else:
+            call.watch = self._note
             router.dispatch(call, now)
+
+    def _note(self, answer: Answer | None, _now: float) -> None:
+        """A server that is in use already declares a scope: it counts for sessions that come from now on."""
+        if answer is not None and not answer.failed:
+            self.declared = declaration.narrower(self.declared, declaration.declared(answer.line))
 
     def _judge(self, router: Router) -> Watch:
         def answered(answer: Answer | None, now: float) -> None:
             if answer is None or router.era is not Era.PROBING or router.upstream.state is not State.OPENING:
                 return
             if not answer.failed or eras.is_modern_refusal(answer):
+                declaration.heed(router, answer, now)
                 self._is_modern(router, now)
             else:
                 self.refusal = (answer.line, answer.span)

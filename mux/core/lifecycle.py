@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mux import limits
-from mux.core import faults, levels, listens, questions, subscriptions
+from mux.core import declaration, faults, levels, listens, questions, subscriptions
 from mux.core.actions import Deliver, Forward, Launch, Log, Stop
-from mux.core.declaration import bears_one_session
 from mux.core.envelope import splice
 from mux.core.handshake import INITIALIZED, welcome
 from mux.core.methods import LISTEN, MAY_ASK, REPEATABLE, Era
@@ -63,8 +62,7 @@ def opened(router: Router, answer: Answer, now: float) -> None:
     A new generation that refuses what the one before took is stopped, and its exit counts as a failure.
     """
     again = router.handshake.known
-    if not answer.failed and bears_one_session(answer.line):
-        router.lanes.part(router, now)
+    declaration.heed(router, answer, now)
     for call in router.handshake.answered(answer):
         if answer.failed:
             router.deliver(call, splice(answer.line, (answer.span, call.id)))

@@ -83,7 +83,7 @@ class Session:
     calls: every request that has no answer yet, newest per id; `open` counts them. guest_of: the upstream that it has
     asked for its era, as long as it is not pinned. kept: sizes of the lines that its shim keeps for subscriptions and
     listens, bytes by seq. initialize: the LINE that initialised it. initialized: it has said that it is. held: its
-    `initialize` and all after it, while the era of the server is not known.
+    `initialize` and all after it, while the era of the server is not known. places: see SessionOpened.
     """
 
     __slots__ = (
@@ -103,6 +103,7 @@ class Session:
         "kept_bytes",
         "open",
         "opened_at",
+        "places",
         "router",
         "sharing",
         "spec",
@@ -118,6 +119,7 @@ class Session:
         self.grace = opened.grace
         self.idle_timeout = opened.idle_timeout
         self.sharing = opened.sharing
+        self.places = opened.places
         self.opened_at = now
         self.state = State.OPEN
         self.router: Router | None = None

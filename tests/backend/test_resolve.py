@@ -206,6 +206,23 @@ def test_scope_user_starts_at_home(place: Place) -> None:
     assert b.spec.cwd == given_to(b)[b"PWD"] == os.fsencode(place.home)
 
 
+@pytest.mark.parametrize(
+    ("scope", "places"),
+    [
+        (b"session", {}),
+        (b"directory", {}),
+        (b"project", {"directory": "sub"}),
+        (b"user", {"directory": "sub", "project": "."}),
+    ],
+)
+def test_where_the_server_would_start_under_each_narrower_scope_is_told(
+    place: Place, scope: bytes, places: dict[str, str]
+) -> None:
+    opened = resolve(1, place.hello(cwd=place.sub, options=[b"scope=" + scope]))
+    expected = {name: os.fsencode((place.repository / where).resolve()) for name, where in places.items()}
+    assert {name: os.path.realpath(where) for name, where in opened.places.items()} == expected
+
+
 def test_the_scope_itself_splits(place: Place) -> None:
     assert directories(place, b"project")[0].base_key != directories(place, b"directory")[0].base_key
 

@@ -1,4 +1,4 @@
-"""One upstream for every kind of client, and a server's own word that it bears one session only."""
+"""One upstream for every kind of client."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import Any
 import pytest
 
 from mux.core import events
-from mux.core.declaration import bears_one_session
 from mux.core.identity import Sharing
 from mux.core.neutral import VERSIONS, adapted, opening
 from tests.core.play import Message, Play
 from tests.core.sessions import SPEC
 
 ANY = Sharing(clients="any")
-EXPERIMENTAL: Message = {"experimental": {"mux": {"scope": "session"}}}
 
 
 def initialize(name: str, version: str, **capabilities: Any) -> Message:
@@ -134,54 +132,3 @@ def test_what_a_version_does_not_have_is_not_offered_in_it() -> None:
 )
 def test_an_odd_answer_passes_as_it_is(line: bytes) -> None:
     assert adapted(line, "2024-11-05") == line
-
-
-# --- a server that bears one session ----------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "declared"),
-    [
-        (EXPERIMENTAL, True),
-        ({"experimental": {"mux": {"scope": "directory"}}}, False),
-        ({"experimental": {"mux": {"scope": "user"}}}, False),
-        ({"experimental": {"x-mux": {"sharing": "isolated"}}}, True),
-        ({"x-mux": {"sharing": "isolated"}}, True),
-        ({"x-mux": {"sharing": "shared"}}, False),
-        ({"x-mux": "isolated"}, False),
-        ({"tools": {}}, False),
-    ],
-)
-def test_a_server_can_say_that_it_bears_one_session(capabilities: Message, declared: bool) -> None:
-    assert bears_one_session(answer(**capabilities)) is declared
-
-
-@pytest.mark.parametrize("line", [b'{"result":{"mux":', b'{"result":{"x-mux":{},"x-mux":{}}}', b'"mux"', b""])
-def test_an_odd_declaration_is_none(line: bytes) -> None:
-    assert not bears_one_session(line)
-
-
-@pytest.mark.parametrize("sharing", [Sharing(), ANY])
-def test_sessions_of_a_server_that_bears_one_get_one_each_with_all_that_they_had_asked(sharing: Sharing) -> None:
-    play = Neutral()
-    for session in (1, 2):
-        play.join(session, initialize("same", "2025-11-25") | {"id": session}, sharing)
-        play.host(session, {"jsonrpc": "2.0", "id": "list", "method": "tools/list"})
-    (first,) = play.start()
-    play.answer(first, **EXPERIMENTAL)
-    (second,) = play.start()
-    assert [message["id"] for message in play.heard(1)] == [1]
-    assert play.heard(2) == []
-    play.answer(second, **EXPERIMENTAL)
-    assert [message["id"] for message in play.heard(2)] == [2]
-    assert [message["method"] for message in play.got(first)] == ["tools/list"]
-    assert [message["method"] for message in play.got(second)] == ["tools/list"]
-    play.join(3, initialize("same", "2025-11-25"), sharing)
-    (third,) = play.start()
-    play.answer(third, **EXPERIMENTAL)
-    assert {upstream.apart for upstream in play.pool.snapshot().upstreams} == {
-        "it declares that it bears one session only"
-    }
-    play.close(1)
-    play.join(4, initialize("same", "2025-11-25"), sharing)
-    assert len(play.start()) == 1, "what the first session left behind at its server is not for the fourth"

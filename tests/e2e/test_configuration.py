@@ -137,6 +137,21 @@ def test_a_server_that_declares_it_gets_one_process_for_each_session(runtime: Ru
     assert {upstream["apart"] for upstream in upstreams(runtime)} == {"it declares that it bears one session only"}
 
 
+def test_a_server_that_declares_a_directory_gets_one_process_for_each_and_starts_there(runtime: Runtime) -> None:
+    """Whatever wider scope somebody has asked for."""
+    cwds = [runtime.project / name for name in ("a", "b", "a")]
+    for cwd in cwds:
+        cwd.mkdir(exist_ok=True)
+    found = [runtime.ready(*SCRIPTED, "--declare", "directory", options=["--scope", "user"], cwd=cwd) for cwd in cwds]
+    assert [session.call("cwd") for session in found] == [str(cwd) for cwd in cwds]
+    assert [session.call("environment", name="PWD") for session in found] == [str(cwd) for cwd in cwds]
+    assert found[0].pid() == found[2].pid() != found[1].pid()
+    used = [upstream for upstream in upstreams(runtime) if upstream["sessions"]]
+    assert {(upstream["scope"], upstream["scope_reason"]) for upstream in used} == {
+        ("directory", "declared by the server itself")
+    }
+
+
 # --- clients of every kind --------------------------------------------------------------------
 
 

@@ -233,3 +233,13 @@ def test_a_modern_server_refuses_a_bare_initialize_as_it_does_directly(runtime: 
         session.initialize()
     assert refused.value.error["code"] == -32022
     assert refused.value.error["data"]["supported"] == ["2026-07-28"]
+
+
+@pytest.mark.parametrize(("declares", "processes"), [("", 1), ("session", 2), ("user", 1)])
+def test_a_modern_server_declares_how_widely_it_may_be_shared(runtime: Runtime, declares: str, processes: int) -> None:
+    found = []
+    for _ in range(2):
+        session = runtime.session(*ERAS, "modern", "--declare", declares)
+        assert session.request("server/discover", enveloped())["supportedVersions"] == ["2026-07-28"]
+        found.append(said(session, "pid"))
+    assert len(set(found)) == processes

@@ -28,9 +28,10 @@ class Error(Exception):
 
 
 class Server:
-    def __init__(self, speaks: str, *, silent: bool, exits: bool) -> None:
+    def __init__(self, speaks: str, *, silent: bool, exits: bool, declares: str = "") -> None:
         self.era = "" if speaks == "dual" else speaks
         self.silent = silent
+        self.capabilities = {**CAPABILITIES, **({"experimental": {"mux": {"scope": declares}}} if declares else {})}
         self.exits = exits
         self.listens: dict[Any, Json] = {}
         self.key = secrets.token_hex(8)
@@ -61,7 +62,7 @@ class Server:
             self.era = "modern" if enveloped or method == "server/discover" else "legacy"
         if self.era == "legacy":
             if method == "initialize":
-                return {"protocolVersion": LEGACY, "capabilities": CAPABILITIES, "serverInfo": INFO}
+                return {"protocolVersion": LEGACY, "capabilities": self.capabilities, "serverInfo": INFO}
             if method.startswith(("server/", "subscriptions/")):
                 if self.exits:
                     os._exit(3)
@@ -71,7 +72,7 @@ class Server:
         elif method == "initialize":
             raise Error(UNSUPPORTED, "Unsupported protocol version", supported=[MODERN], requested=LEGACY)
         elif method == "server/discover":
-            return self.complete({"supportedVersions": [MODERN], "capabilities": CAPABILITIES, "serverInfo": INFO})
+            return self.complete({"supportedVersions": [MODERN], "capabilities": self.capabilities, "serverInfo": INFO})
         elif not enveloped:
             raise Error(INVALID, "No protocol version in _meta")
         elif method == "subscriptions/listen":
@@ -151,8 +152,9 @@ def main() -> None:
     parser.add_argument("speaks", choices=("modern", "legacy", "dual"))
     parser.add_argument("--silent", action="store_true", help="never answer a request that it does not know")
     parser.add_argument("--exits", action="store_true", help="end instead of answering a request that it does not know")
+    parser.add_argument("--declare", default="", metavar="SCOPE", help="what it says itself about being shared")
     given = parser.parse_args()
-    Server(given.speaks, silent=given.silent, exits=given.exits).serve()
+    Server(given.speaks, silent=given.silent, exits=given.exits, declares=given.declare).serve()
 
 
 if __name__ == "__main__":
