@@ -164,7 +164,7 @@ class _Patience:
 class _Loop:
     """One call of `attach`."""
 
-    __slots__ = ("_begun", "_birth", "_hello", "_not_before", "_places", "_start", "_wait")
+    __slots__ = ("_begun", "_birth", "_died", "_hello", "_not_before", "_places", "_start", "_wait")
 
     def __init__(
         self, places: Sequence[Place], hello: bytes, not_before: float, start: Start | None, wait: Wait
@@ -175,6 +175,7 @@ class _Loop:
         self._start = start
         self._wait = wait
         self._birth: Birth | None = None
+        self._died = False  # one that we started
         self._begun = monotonic()
 
     def run(self) -> Attached:
@@ -295,17 +296,25 @@ class _Loop:
         return self._birth is not None
 
     def _heard(self, birth: Birth) -> None:
-        """The status pipe has something. A death without a word is tried again for a while: it may have been killed."""
-        from mux.rendezvous.birth import DIED
-
+        """The status pipe has something."""
         reason = birth.hear()
         if reason is None:
             return
         if not reason:
             birth.serves()
         self.close()
-        if reason and not (reason == DIED and monotonic() < self._begun + ATTACH_EMPTY_SECONDS):
+        if reason and not self._was_killed(reason):
             raise birth.failed(reason)
+
+    def _was_killed(self, reason: str) -> bool:
+        """Whether to try again: after a death without a word, which may have been a kill, once and for a while."""
+        from mux.rendezvous.birth import DIED
+
+        if reason != DIED:
+            return False
+        again = not self._died or monotonic() < self._begun + ATTACH_EMPTY_SECONDS
+        self._died = True
+        return again
 
 
 def _usable(place: Place) -> bool:

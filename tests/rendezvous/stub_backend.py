@@ -1,7 +1,8 @@
 """A backend that only welcomes: the starter's side of the rendezvous is what is tested.
 
 Reports itself into DIRECTORY/backends (one JSON line each life) and leaves when the last connection has closed, or at
-the end of its time. `--how`: serve, silent (dies without a word), reason (says why), mute (never answers).
+the end of its time. `--how`: serve, silent (dies without a word), silent-once, late-once (so does the first, that one
+slowly), reason (says why), mute (never answers).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mux.limits import ATTACH_EMPTY_SECONDS
 from mux.rendezvous.listener import inode, unlink_own
 from mux.wire.frames import WELCOME, FrameReader, frame
 
@@ -29,7 +31,8 @@ def main() -> None:
     lock, listening, status = (int(given[f"--inherit-{name}"]) for name in ("lock", "listener", "status"))
     report(path, lock, listening, status)
     how = given.get("--how", "serve")
-    if how == "silent" or (how == "silent-once" and len(lives(path)) == 1):
+    if how == "silent" or (how in {"silent-once", "late-once"} and len(lives(path)) == 1):
+        time.sleep(ATTACH_EMPTY_SECONDS + 0.1 if how == "late-once" else 0.0)
         os._exit(3)
     if how == "reason":
         os.write(status, b"no room at the inn")

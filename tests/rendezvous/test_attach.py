@@ -217,8 +217,9 @@ def test_a_backend_that_dies_without_a_word_is_started_again_for_a_while_and_the
     assert starters.fail.exists()
 
 
-def test_a_backend_that_was_killed_while_starting_costs_nobody_anything(starters: Starters) -> None:
-    assert starters.outcome(starters.start("silent-once")).startswith("welcome")
+@pytest.mark.parametrize("when", ["silent-once", "late-once"])
+def test_a_backend_that_was_killed_while_starting_costs_nobody_anything(starters: Starters, when: str) -> None:
+    assert starters.outcome(starters.start(when)).startswith("welcome")
     assert len(starters.lives()) == 2
 
 
