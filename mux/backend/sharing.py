@@ -8,7 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mux.core.identity import ANY, BOTH, CLIENTS, DIRECTORY, ERAS, EXACT, MODERN, SCOPES, SESSION, WIDTH, Sharing
+from mux.core.identity import (
+    ANY,
+    BOTH,
+    CLIENTS,
+    DIRECTORY,
+    ERAS,
+    EXACT,
+    LOGS,
+    MODERN,
+    OWN,
+    SCOPES,
+    SESSION,
+    WIDTH,
+    Sharing,
+)
 from mux.errors import UsageError
 from mux.known import SAFE, Known, about
 from mux.limits import IDLE_SECONDS
@@ -22,8 +36,9 @@ def known(argv: Sequence[bytes]) -> Known | None:
 
 
 def choose(options: Options, entry: Known | None) -> Sharing:
-    """The widest scope that nothing speaks against. Raises UsageError for a scope, clients or era that there is not."""
+    """The widest scope that nothing speaks against. Raises UsageError for a choice that there is not."""
     clients, era = _choice(options, "clients", EXACT, CLIENTS), _choice(options, "era", BOTH, ERAS)
+    logs = _choice(options, "logs", OWN, LOGS)
     if era == MODERN:  # each request says who its client is: there are no kinds of them to keep apart
         clients = ANY
     if "no-share" in options:
@@ -42,7 +57,7 @@ def choose(options: Options, entry: Known | None) -> Sharing:
             hint = f"--scope {entry.suggest} would share it wider: {entry.reason}"
     if (narrow := _scope(options, "narrow")) and _wider(scope, narrow):
         scope, reason, hint = narrow, f"narrowed by {options.get('narrow-source', 'the project')}", ""
-    return Sharing(scope, reason, clients, hint, era)
+    return Sharing(scope, reason, clients, hint, era, logs)
 
 
 def idle_timeout(entry: Known | None) -> float | None:

@@ -24,6 +24,7 @@ DEFAULTS = {
     "scope": "directory",
     "clients": "exact",
     "era": "both",
+    "logs": "own",
     "fallback": "direct",
 }
 

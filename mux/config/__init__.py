@@ -68,7 +68,7 @@ class Settings:
 
     def hello(self) -> Iterator[str]:
         """What the backend has to know of one session, as NAME=VALUE for HELLO."""
-        for name in ("grace", "idle-timeout", "clients", "era", *FLAGS):
+        for name in ("grace", "idle-timeout", "clients", "era", "logs", *FLAGS):
             if name in self.found:
                 yield f"{name}={self.found[name].value}"
         scope = self.found.get("scope")

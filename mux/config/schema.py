@@ -17,6 +17,7 @@ _SAYS = {
     "scope": "Within what a server is shared; known servers are never shared wider than they can bear",
     "clients": "exact: a server for each kind of client; any: one for all of them",
     "era": "both: a process for each protocol that is spoken; legacy, modern: sessions of the other one are refused",
+    "logs": "A log message that could be any session's: own: nobody hears it; share: all who are at work and say share",
     "fallback": "What to do where sharing is impossible: run the server directly, or nothing",
 }
 _TIME: Json = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^[0-9]*\.?[0-9]*[smh]?$"}]}

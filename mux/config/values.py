@@ -16,6 +16,7 @@ CHOICES = {
     "scope": (*WIDTH[1:], WIDTH[0]),
     "clients": ("exact", "any"),
     "era": ("both", "legacy", "modern"),
+    "logs": ("own", "share"),
     "fallback": ("direct", "error"),
 }
 TIMES = ("grace", "idle-timeout", "park-after")

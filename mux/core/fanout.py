@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mux.core import levels, listens, questions, subscriptions, tasks
 from mux.core.actions import Deliver
 from mux.core.envelope import Malformed, Notification, find_in, find_token, splice
+from mux.core.identity import SHARE
 from mux.core.methods import LIST_CHANGED, Era
 from mux.core.scan import unescape
 
@@ -90,7 +91,10 @@ def _progress(router: Router, message: Notification, now: float) -> None:
 
 
 def _log_message(router: Router, message: Notification, now: float) -> None:
-    """Legacy: one session at work: to it; none: to all; several: to nobody. Modern: to the one request that asked."""
+    """Legacy: one session at work: to it; none: to all. Modern: to the one request that asked. Several: to nobody.
+
+    Several that all allow it hear it all.
+    """
     rank = levels.rank_of_log(message)
     flying = router.ids.at_work(now)
     if router.era is Era.MODERN:
@@ -98,12 +102,17 @@ def _log_message(router: Router, message: Notification, now: float) -> None:
         meant = {call.session.id: call.session for call in wanted}
     else:
         meant = {call.session.id: call.session for call in flying} or dict(router.sessions)
-        if len(meant) > 1 and flying:
+        if len(meant) > 1 and flying and not _shared(meant.values()):
             meant = {}
     alive = [s for s in meant.values() if s.alive and router.levels.passes(s, rank)]
-    if router.era is Era.MODERN and len(meant) > 1:
+    if router.era is Era.MODERN and len(meant) > 1 and not _shared(meant.values()):
         alive = []
     _to(router, alive, message.line)
+
+
+def _shared(sessions: Iterable[Session]) -> bool:
+    """Whether each of the sessions allows that the others hear what may be its own, as `logs = "share"` says."""
+    return all(session.sharing.logs == SHARE for session in sessions)
 
 
 def _cancelled(router: Router, message: Notification, _now: float) -> None:

@@ -36,6 +36,11 @@ MODERN = "modern"
 ERAS = (BOTH, LEGACY, MODERN)
 """Which sessions are served: those of both eras, each era by a process of its own, or those of one only."""
 
+OWN = "own"
+SHARE = "share"
+LOGS = (OWN, SHARE)
+"""Who hears a log message of the server that could be anybody's: nobody, or all who allow that theirs is heard so."""
+
 
 class Sharing(msgspec.Struct, frozen=True):
     """How widely a server is shared and who said so: sentences for a person. hint: a wider scope that it could bear."""
@@ -45,6 +50,7 @@ class Sharing(msgspec.Struct, frozen=True):
     clients: str = EXACT
     hint: str = ""
     era: str = BOTH
+    logs: str = OWN
 
     @property
     def only(self) -> str:

@@ -39,6 +39,7 @@ options, each also as --NAME=VALUE and as the environment variable in brackets:
   --scope SCOPE          share within a directory, project, user or session [MUX_SCOPE]
   --clients exact|any    a server for each kind of client, or one for all of them [MUX_CLIENTS]
   --era ERA              serve only MCP up to 2025-11-25 (legacy), or from 2026-07-28 (modern); else both [MUX_ERA]
+  --logs own|share       what could be any session's log message: nobody hears it, or all at work do [MUX_LOGS]
   --no-share             a server of its own for this session [MUX_NO_SHARE]
   --fallback direct|error  what to do where sharing is impossible [MUX_FALLBACK]
   --version, --help

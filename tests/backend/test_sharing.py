@@ -69,7 +69,7 @@ def test_a_wider_scope_is_suggested_and_never_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"scope": "x"}, {"default-scope": "x"}, {"narrow": "x"}, {"clients": "x"}, {"era": "x"}]
+    "options", [{"scope": "x"}, {"default-scope": "x"}, {"narrow": "x"}, {"clients": "x"}, {"era": "x"}, {"logs": "x"}]
 )
 def test_what_there_is_not_is_refused_with_what_there_is(options: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="is none of"):
@@ -80,6 +80,10 @@ def test_in_the_modern_era_alone_clients_of_every_kind_are_one_kind() -> None:
     assert choose({"era": "modern"}, None) == choose({"era": "modern", "clients": "any"}, None)
     assert choose({"era": "legacy"}, None).clients == "exact"
     assert choose({"era": "modern", "no-share": "1"}, None).only == "modern"
+
+
+def test_log_messages_are_shared_only_where_that_is_asked_for() -> None:
+    assert (choose({}, None).logs, choose({"logs": "share"}, None).logs) == ("own", "share")
 
 
 def test_only_what_loses_nothing_is_stopped_by_itself() -> None:

@@ -19,7 +19,7 @@ def write(runtime: Runtime, text: str) -> None:
 def test_without_a_file_everything_is_a_default(runtime: Runtime) -> None:
     done = runtime.mux("config")
     assert (done.returncode, done.stderr) == (0, "")
-    for name in ("socket", "grace", "idle_timeout", "scope", "clients", "era", "fallback"):
+    for name in ("socket", "grace", "idle_timeout", "scope", "clients", "era", "logs", "fallback"):
         (line,) = [line for line in done.stdout.splitlines() if line.startswith(name)]
         assert line.endswith("default")
 

@@ -489,6 +489,29 @@ def test_what_only_ends_like_an_answer_is_none(line: bytes) -> None:
     assert not isinstance(read_server(line), Answer)
 
 
+@pytest.mark.parametrize("inside", [b'{"jsonrpc":"2.0","id":5,"result":{}}', b'{"result":{},"jsonrpc":"2.0","id":5}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"result":{"x":%b},"jsonrpc":"2.0","id":7}',
+        b'{"result":{"x":%b,"y":{}},"id":7,"jsonrpc":"2.0"}',
+        b'{"jsonrpc":"2.0","id":7,"result":%b}',
+        b'{"jsonrpc":"2.0","result":%b,"id":7}',
+    ],
+)
+def test_an_answer_inside_an_answer_is_part_of_its_payload(line: bytes, inside: bytes) -> None:
+    answer = read_server(line % inside)
+    assert isinstance(answer, Answer)
+    assert (answer.id, answer.line[slice(*answer.span)]) == (b"7", b"7")
+
+
+@pytest.mark.parametrize("id_", [b"0", b"1", b"1048577"])
+def test_a_question_that_ends_like_a_typescript_answer_is_a_question(id_: bytes) -> None:
+    question = read_server(b'{"method":"roots/list","params":{"result":{}},"jsonrpc":"2.0","id":%b}' % id_)
+    assert isinstance(question, Request)
+    assert (question.method, question.id) == ("roots/list", id_)
+
+
 def test_requests_and_notifications_of_a_server_are_read() -> None:
     request = read_server(b'{"method":"roots/list","jsonrpc":"2.0","id":0}')
     assert isinstance(request, Request)

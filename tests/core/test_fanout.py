@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mux.core.identity import Sharing
 from tests.core.playbook import (
     LOG_LEVEL,
     A,
@@ -85,6 +86,14 @@ class TestLogMessages:
         play = busy(A, B)
         play(server(LOG))
         assert play.pool.snapshot().upstreams[0].dropped == 1
+
+    def test_several_at_work_hear_it_all_if_each_of_them_shares_its_log_messages(self) -> None:
+        for allowing, heard in (((A, B), (A, B)), ((A,), ())):
+            play = busy(A, B)
+            for session in allowing:
+                play.pool.sessions[session].sharing = Sharing(logs="share")
+            play(server(LOG), *(to(session, 0, LOG) for session in heard))
+            assert play.router.dropped == (not heard)
 
     def test_two_requests_of_one_session_are_one_session_at_work(self) -> None:
         play = busy(A, A)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,10 @@ from mux.core import actions, events
 from mux.core.session import State
 from tests.core.layouts import FRAGMENTS
 from tests.core.play import Play
+
+if TYPE_CHECKING:
+    from mux.core.actions import Action
+    from mux.core.events import Event
 
 FIRST = (1 << 20) + ((1 << 30) - (1 << 20)) // 2
 """The first id of every generation, question and task, as the play's entropy has it."""
@@ -193,12 +198,24 @@ def step(play: Play, what: str, number: int, line: bytes) -> None:
             play.give(events.SessionClosed(number))
 
 
-@settings(max_examples=300)
-@given(st.sampled_from([(), (1,), (1, 2)]), steps)
-def test_nothing_that_peers_say_makes_the_core_raise_or_answer_twice(
-    ready: tuple[int, ...], happens: list[tuple[tuple[str, bytes], int]]
-) -> None:
-    play = Play()
+LINES = events.SessionLine | events.ProcessLine
+"""What a peer can send several of at once."""
+
+
+class Recorded(Play):
+    """A play that remembers what happened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.happened: list[Event] = []
+
+    def give(self, event: Event) -> list[Action]:
+        self.happened.append(event)
+        return super().give(event)
+
+
+def lives(play: Play, ready: tuple[int, ...], happens: list[tuple[tuple[str, bytes], int]]) -> None:
+    """All that happens to the sessions and their servers, one after the other."""
     play.serve(*ready, capabilities={"roots": {}, "sampling": {}})
     hosts = {number: number for number in ready}
     for (what, line), number in happens:
@@ -210,6 +227,40 @@ def test_nothing_that_peers_say_makes_the_core_raise_or_answer_twice(
             continue
         step(play, what, number if what in {"server", "exit"} else session, line)
         play.start()
+
+
+@settings(max_examples=150)
+@given(st.sampled_from([(), (1,), (1, 2)]), steps, st.integers(2, 9), st.integers(0, 200))
+def test_lines_that_come_together_lead_to_what_they_lead_to_one_by_one(
+    ready: tuple[int, ...], happens: list[tuple[tuple[str, bytes], int]], size: int, end: int
+) -> None:
+    """So it does not matter how the bytes of peers are cut; not at a planned exit either."""
+    play = Recorded()
+    lives(play, ready, happens)
+    happened = play.happened
+    happened.insert(end % (len(happened) + 1), events.Shutdown())
+    one, other = Play().pool, Play().pool
+    alone = [action for event in (*happened, events.Tick()) for action in one.handle(event, play.now)]
+    together: list[Action] = []
+    batch: list[Event] = []
+    for event in [*happened, events.Tick()]:
+        if len(batch) == size or not isinstance(event, LINES):
+            together += other.handle_all(batch, play.now)
+            batch.clear()
+        batch.append(event)
+        if not isinstance(event, LINES):
+            together += other.handle_all(batch, play.now)
+            batch.clear()
+    assert together == alone
+
+
+@settings(max_examples=300)
+@given(st.sampled_from([(), (1,), (1, 2)]), steps)
+def test_nothing_that_peers_say_makes_the_core_raise_or_answer_twice(
+    ready: tuple[int, ...], happens: list[tuple[tuple[str, bytes], int]]
+) -> None:
+    play = Play()
+    lives(play, ready, happens)
     for number in list(play.pool.sessions):
         play.close(number)
     play.wait(10_000.0)
