@@ -85,7 +85,7 @@ def lines(state: State, view: View) -> list[str]:
     elif state.upstreams:
         found += ["", "No sessions: the servers stop when the grace is over."]
     notes = [*_saving(state), *_idle(state.upstreams), *_version(state.backend), *others(state.others)]
-    return [*found, "", *(view.line(note, style) for note, style in notes)]
+    return [*found, *([""] if notes else []), *(view.line(note, style) for note, style in notes)]
 
 
 def _backend(backend: Backend, state: State, view: View) -> list[str]:
@@ -143,7 +143,7 @@ def _details(upstream: Upstream, view: View) -> list[tuple[str, str]]:
     if upstream.idle_seconds is not None:
         facts.append(f"idle for {text.duration(upstream.idle_seconds)}")
     if upstream.idle_timeout_seconds:
-        facts.append(f"stopped after {text.duration(upstream.idle_timeout_seconds)} of idleness")
+        facts.append(f"stops after {text.duration(upstream.idle_timeout_seconds)} of idleness")
     found = [(text.command(upstream.command), "dim"), (" · ".join(facts), "dim")]
     if upstream.apart:
         found.append((f"no other session joins it: {text.printable(upstream.apart)}", ""))
@@ -195,6 +195,8 @@ _HOST_CHARACTERS = 32
 
 def _saving(state: State) -> list[tuple[str, str]]:
     saving = state.saving
+    if not state.sessions:
+        return []
     shims = text.plural(len(state.sessions), "shim")
     ours = f"backend and {shims} take {text.megabytes(saving.own_bytes)}"
     if not saving.copies:

@@ -78,7 +78,7 @@ def test_the_screen_says_what_runs_for_whom_and_what_it_costs() -> None:
         ({"apart": "it says so"}, "no other session joins it: it says so"),
         ({"clients": "any"}, "one for clients of every kind"),
         ({"era_only": "legacy"}, "legacy sessions only"),
-        ({"idle_seconds": 90.0, "idle_timeout_seconds": 900.0}, "idle for 1m30s · stopped after 15m00s of idleness"),
+        ({"idle_seconds": 90.0, "idle_timeout_seconds": 900.0}, "idle for 1m30s · stops after 15m00s of idleness"),
         ({"scope": "user", "scope_reason": "asked for by --scope"}, "shared by all sessions of the user, asked for by"),
     ],
 )
