@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,9 @@ from tests.support.runtime import SCRIPTED, Runtime
 from tests.support.session import Session
 
 DIRECTORIES = 16
+MIRROR = [sys.executable, str(Path(__file__).parents[1] / "upstreams" / "mirror.py")]
+TOKEN = "NPM_TOKEN"
+hosts = pytest.mark.parametrize("host", HOSTS, ids=lambda host: str(host.__name__))
 
 
 def environment(runtime: Runtime, host: Host, n: int, cwd: Path) -> dict[str, str]:
@@ -42,10 +47,37 @@ def sessions(runtime: Runtime, host: Host, directories: list[Path], *command: st
     ]
 
 
-@pytest.mark.parametrize("host", HOSTS, ids=lambda host: str(host.__name__))
+@hosts
 def test_two_sessions_of_a_host_in_one_directory_share(runtime: Runtime, host: Host) -> None:
     first, second = sessions(runtime, host, [runtime.project, runtime.project], scope="directory")
     assert first.pid() == second.pid()
+
+
+def mirrored(runtime: Runtime, given: dict[str, str]) -> tuple[int, dict[str, str]]:
+    """The process that a session with that environment gets, and the environment that this one has."""
+    runtime.environment, before = {**given, "MUXTEST_RUN": runtime.environment["MUXTEST_RUN"]}, runtime.environment
+    try:
+        session = runtime.ready(*MIRROR)
+    finally:
+        runtime.environment = before
+    answer: dict[str, Any] = session.request("tools/list")
+    return answer["pid"], answer["seen"]["environment"]
+
+
+@hosts
+def test_a_token_splits_and_nothing_private_to_a_session_reaches_a_server(runtime: Runtime, host: Host) -> None:
+    """A token that differs, is empty, or is missing on one side."""
+    plain, same, other, empty, missing = (environment(runtime, host, n, runtime.project) for n in range(1, 6))
+    other[TOKEN] = "another"
+    empty[TOKEN] = ""
+    del missing[TOKEN]
+    found = [mirrored(runtime, given) for given in (plain, same, other, empty, missing)]
+    assert found[0][0] == found[1][0]
+    assert len({pid for pid, _ in found}) == 4
+    tokens = [seen.get(TOKEN) for _, seen in found]
+    assert tokens == [plain[TOKEN], plain[TOKEN], "another", "", None]
+    for _, seen in found:
+        assert not [name for name, value in seen.items() if "private" in value]
 
 
 @pytest.mark.parametrize("host", [opencode, claude_code])
@@ -75,15 +107,16 @@ def test_with_scope_project_one_server_at_the_root_and_a_worktree_has_its_own(
     worktree = runtime.directory / "worktree"
     (worktree / "below").mkdir(parents=True)
     (worktree / ".git").write_text("gitdir: elsewhere")
-    found = sessions(runtime, claude_code, [*directories[:4], worktree / "below"], scope="project")
-    assert len({session.pid() for session in found[:4]}) == 1
+    *found, apart = sessions(runtime, claude_code, [*directories, worktree / "below"], scope="project")
+    assert len({session.pid() for session in found}) == 1
     assert found[0].call("cwd") == found[0].call("environment", name="CLAUDE_PROJECT_DIR") == str(runtime.project)
-    assert found[4].call("cwd") == str(worktree)
+    assert apart.call("cwd") == str(worktree)
 
 
 def test_a_relative_path_in_the_command_line_keeps_directories_apart_under_user(
     runtime: Runtime, directories: list[Path]
 ) -> None:
+    """As in `server-filesystem .`"""
     found = sessions(runtime, opencode, directories[:3], *SCRIPTED, "--name", ".", scope="user")
     assert len({session.pid() for session in found}) == 3
     assert [session.call("cwd") for session in found] == [str(cwd) for cwd in directories[:3]]
