@@ -28,39 +28,55 @@ BASE_LINE = Path(__file__).parent / "results" / "instructions.json"
 TOLERANCE_PERCENT = 3.0
 """Between runs of one program the counts differ by less than a tenth of this."""
 
+START = "import mux.shim.main, mux.shim.session, mux.rendezvous.attach, mux.shim.relay, resource"
+"""What a shim loads until the first answer."""
+
 PATIENCE_SECONDS = 600
 _MARK = "getppid"
 _SUMMARY = re.compile(r"^summary: (\d+)", re.MULTILINE)
 
 
 def count() -> dict[str, int]:
-    """Instructions per message of each stretch of `bench.workloads`. Raises MuxError."""
-    valgrind = shutil.which("valgrind")
-    if valgrind is None:
-        raise MuxError("valgrind is not on PATH: `apt-get install valgrind`, or what your system calls it")
+    """Instructions of a shim's start, and per message of each stretch of `bench.workloads`. Raises MuxError."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
-        counter = [valgrind, "--tool=callgrind", f"--callgrind-out-file={out}", f"--dump-before={_MARK}"]
-        done = subprocess.run(
-            [*counter, sys.executable, "-m", "bench.workloads"],
-            cwd=Path(__file__).parents[1],
-            env={"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
-        if done.returncode:
-            raise MuxError(f"the workloads failed: {done.stderr.strip()}")
-        counts: dict[str, int] = {}
-        for number, line in enumerate(done.stdout.splitlines(), 1):
+        _run(out, "-c", "pass")
+        counts = {"start: Python alone": _cost(out)}
+        for _ in ("byte-code is written", "and read"):
+            _run(out, "-c", START)
+        counts["start: the modules of a shim"] = _cost(out) - counts["start: Python alone"]
+        told = _run(out, "-m", "bench.workloads")
+        for number, line in enumerate(told.splitlines(), 1):
             messages, _, name = line.partition(" ")
             counts[name] = round(_cost(out.with_name(f"out.{2 * number}")) / int(messages))
         return counts
 
 
+def _run(out: Path, *arguments: str) -> str:
+    """Python under callgrind, which writes to `out` and beside it; what it prints. Raises MuxError."""
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        raise MuxError("valgrind is not on PATH: `apt-get install valgrind`, or what your system calls it")
+    counter = [valgrind, "--tool=callgrind", f"--callgrind-out-file={out}", f"--dump-before={_MARK}"]
+    done = subprocess.run(
+        [*counter, sys.executable, *arguments],
+        cwd=Path(__file__).parents[1],
+        env={"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        raise MuxError(f"it failed under valgrind: {done.stderr.strip()}")
+    return done.stdout
+
+
 def _cost(part: Path) -> int:
-    """Instructions from the mark before to the one that wrote this part. Raises MuxError."""
+    """Instructions in one part of a run: from the mark before, or the beginning, to the next, or the end.
+
+    Raises MuxError.
+    """
     found = _SUMMARY.search(part.read_text(encoding="utf-8", errors="replace")) if part.exists() else None
     if found is None:
         raise MuxError(f"callgrind saw no call of {_MARK}: it needs a Python whose libc is a library of its own")
@@ -79,7 +95,7 @@ def table(counts: dict[str, int], base: dict[str, int]) -> str:
         f"{name:44}{number:>10,}" + (f"{_change(number, base[name]):>+9.1f} %" if name in base else "")
         for name, number in counts.items()
     ]
-    return "\n".join([f"{'instructions per message':44}{'now':>10}{'changed' if base else '':>11}", *rows])
+    return "\n".join([f"{'instructions':44}{'now':>10}{'changed' if base else '':>11}", *rows])
 
 
 def _change(now: int, before: int) -> float:

@@ -15,7 +15,7 @@ def test_every_stretch_handles_the_messages_that_it_names() -> None:
     names = [stretch.name for stretch in workloads.stretches()]
     assert len(names) == len(set(names))
     recorded = json.loads(instructions.BASE_LINE.read_text(encoding="utf-8"))
-    assert list(recorded["instructions"]) == names
+    assert [name for name in recorded["instructions"] if not name.startswith("start: ")] == names
 
 
 def test_the_core_forwards_what_the_workload_asks() -> None:
