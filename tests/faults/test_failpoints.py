@@ -12,11 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mux import limits
 from mux.failpoints import SITES, parse
-from mux.limits import BACKEND_DEATHS_SECONDS, CRASH_LOOP_CEILING_SECONDS, CRASH_LOOP_FIRST_SECONDS
 from mux.rendezvous import files
-from mux.shim.breaker import Breaker
 from tests.support.runtime import SCRIPTED, Runtime
 from tests.support.session import Session
 
@@ -119,28 +116,6 @@ def test_a_shim_serves_whatever_the_variable_says(runtime: Runtime, closed: bool
     assert found.call("echo", text="on") == "on"
     assert found.pid() != found.child.pid
     assert found.stderr.count("\n") == (not closed)
-
-
-# --- the breaker of a shim ----------------------------------------------------------------------
-
-
-def test_the_first_death_is_met_at_once_and_a_crash_loop_with_growing_patience() -> None:
-    breaker = Breaker()
-    assert breaker.died(100.0) == 0.0
-    assert 0.0 < breaker.died(101.0) < CRASH_LOOP_FIRST_SECONDS
-    assert breaker.reason == ""
-    waits = [breaker.died(102.0 + number) for number in range(8)]
-    assert waits[:3] == [CRASH_LOOP_FIRST_SECONDS * 2**n for n in range(3)]
-    assert waits[-1] == CRASH_LOOP_CEILING_SECONDS
-    assert "10 times" in breaker.reason
-
-
-def test_deaths_far_apart_are_no_crash_loop() -> None:
-    breaker = Breaker()
-    for number in range(10):
-        assert breaker.died(number * BACKEND_DEATHS_SECONDS) == 0.0
-        assert breaker.reason == ""
-    assert limits.BACKEND_DEATHS == 3
 
 
 # --- files --------------------------------------------------------------------------------------
