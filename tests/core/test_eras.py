@@ -123,8 +123,10 @@ def test_no_answer_to_a_discover_opens_another_lane_in_the_modern_era(code: int)
     (asked,) = play.got(process)
     play.server({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": code, "message": "m"}}, process)
     assert play.refusal(1)["code"] == code
-    play.host(1, initialize())
-    assert play.refusal(1)["code"] == -32022
+    play.host(1, MODERN)
+    assert [message["method"] for message in play.got(process)] == ["tools/list"]
+    play.join(2, initialize(), "modern")
+    assert play.refusal(2)["code"] == -32022
     assert play.start() == []
 
 

@@ -146,8 +146,8 @@ class TestModernLogMessages:
         play(server(LOG), to(A, 0, LOG))
 
     def test_nobody_who_did_not_ask_hears_a_log_message(self) -> None:
-        play = self.working((A, ""), (B, "loud"))
-        play(server(LOG))
+        for levels in (((A, ""),), ((A, "loud"),), ((A, ""), (B, "loud"))):
+            self.working(*levels)(server(LOG))
         discovered(A)(server(LOG))
 
     def test_a_listen_is_no_request_that_a_log_message_may_belong_to(self) -> None:

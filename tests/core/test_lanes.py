@@ -90,6 +90,7 @@ class TestPinning:
         play(host(A, 1, modern(1, "tools/list")), launch())
         play(started(), up(modern(U, "tools/list")))
         play(server(result(U)), to(A, 1, result(1)))
+        assert play.router.era is Era.MODERN
 
     def test_each_lane_has_its_own_process_and_sessions_of_a_lane_share_it(self) -> None:
         play = legacy(A, B)
@@ -121,6 +122,25 @@ class TestPinning:
         ):
             rest = ',"uri":"u","level":"info","taskId":"t","requestState":"\\u0041"'
             play(host(A, number + 1, modern(1, method, rest)), up(modern(U + number, method, rest)))
+
+    def test_no_legacy_rule_holds_among_modern_sessions(self) -> None:
+        """Nothing is counted, joined or owned: each request is its own, the extension for tasks included."""
+        play = discovered(A, B)
+        said = [
+            ("resources/subscribe", ',"uri":"u"'),
+            ("logging/setLevel", ',"level":"debug"'),
+            ("logging/setLevel", ',"level":"error"'),
+            ("tools/call", ',"name":"t","task":{}'),
+            ("tasks/get", ',"taskId":"T"'),
+            ("tasks/list", ""),
+        ]
+        uid = U + 3
+        for number, (method, rest) in enumerate(said, 3):
+            for session in (A, B):
+                play(host(session, number, modern(1, method, rest)), up(modern(uid, method, rest)))
+                answer = '{"task":{"taskId":"T"},"tasks":[{"taskId":"T"}]}'
+                play(server(result(uid, answer)), to(session, number, result(1, answer)))
+                uid += 1
 
     def test_an_input_required_answer_and_its_retry_are_two_requests(self) -> None:
         play = discovered(A)

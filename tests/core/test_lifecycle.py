@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mux import errors, limits
+from mux.core import lifecycle
 from mux.core.events import Restart
 from mux.core.methods import REPEATABLE, SAFE, SETS_STATE
 from tests.core.playbook import (
@@ -304,20 +305,28 @@ class TestIdle:
         play.run(host(A, 4, cancel(1)))
         play.wait(limits.IDLE_SECONDS + limits.IDLE_AGAIN_SECONDS, stop())
 
-    def test_a_server_whose_task_somebody_owns_is_not_idle(self) -> None:
-        play = legacy(A)
+    def hurried(self, play: Play) -> Play:
+        """The same, and its server is stopped after ten idle seconds."""
         play.router.idle_timeout = 10.0
+        lifecycle.rest_at(play.router, play.now)
+        return play
+
+    def test_a_server_without_open_state_or_task_is_idle(self) -> None:
+        self.hurried(legacy(A)).wait(10, stop())
+        self.hurried(discovered(A)).wait(10, stop())
+
+    def test_a_server_whose_task_somebody_owns_is_not_idle(self) -> None:
+        play = self.hurried(legacy(A))
         play.run(host(A, 3, ask(1, "tools/call", '{"task":{}}')))
         play.run(server(result(U + 1, '{"task":{"taskId":"t"}}')))
         play.wait(limits.OPEN_STATE_SECONDS * 2)
 
     def test_a_server_that_holds_a_clients_open_state_is_not_idle(self) -> None:
-        play = discovered(A)
-        play.router.idle_timeout = 10.0
+        play = self.hurried(discovered(A))
         play.run(host(A, 3, modern(1, "tools/call")))
         play.run(server(result(U + 2, '{"resultType":"input_required"}')))
         play.wait(limits.OPEN_STATE_SECONDS - 1)
-        play.wait(limits.IDLE_SECONDS, stop())
+        play.wait(limits.IDLE_AGAIN_SECONDS + 1, stop())
 
 
 class TestRestart:

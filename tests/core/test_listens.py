@@ -83,7 +83,8 @@ def test_equal_ids_of_two_sessions_are_two_listens_each_in_its_order() -> None:
 def test_what_names_no_listen_of_ours_is_dropped(id_: str) -> None:
     play = listening((A, "7"))
     play(server(event(id_)))
-    assert play.router.dropped == 1
+    play(server(note("notifications/tools/list_changed", meta(id_))))
+    assert play.router.dropped == 2
 
 
 def test_a_listens_final_result_without_our_id_passes_as_it_is() -> None:
