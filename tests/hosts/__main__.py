@@ -27,7 +27,7 @@ def main() -> int:
         print(node, file=sys.stderr)
         return 1
     if given.table:
-        for line in table(node):
+        for line in table(node, given.host):
             print(line, flush=True)
         return 0
     environment = {**os.environ, "MUX_HOSTS": ",".join(given.host) or "all"}

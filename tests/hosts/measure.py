@@ -12,7 +12,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -137,14 +137,16 @@ def directories(node: Node, mode: str) -> Side:
         return Side(census(world, SERVER))
 
 
-def table(node: Node) -> Iterator[str]:
-    """The table, line by line as it is measured, in Markdown."""
+def table(node: Node, names: Collection[str] = ()) -> Iterator[str]:
+    """The table, line by line as it is measured, in Markdown; of the hosts with these names, by default of all."""
     yield "| | servers | memory | until the model has the tools |"
     yield "| --- | ---: | ---: | ---: |"
     for host, what in MANY_SESSIONS:
-        yield _row(f"{host}: {what}", *(sessions(node, host, mode) for mode in (DIRECT, SHIM)))
-    what = f"opencode: one `opencode serve`, {DIRECTORIES} directories"
-    yield _row(what, *(directories(node, mode) for mode in (DIRECT, SHIM)))
+        if not names or host.name in names:
+            yield _row(f"{host}: {what}", *(sessions(node, host, mode) for mode in (DIRECT, SHIM)))
+    if not names or OPENCODE.name in names:
+        what = f"opencode: one `opencode serve`, {DIRECTORIES} directories"
+        yield _row(what, *(directories(node, mode) for mode in (DIRECT, SHIM)))
     about = machine()
     yield ""
     where = f"{about['cores']} cores of {about['cpu']}, load {about['load'][0]}, {about['date']}"
