@@ -79,6 +79,8 @@ def test_a_death_at_any_place_stops_nobody_else(runtime: Runtime, lives: Path, s
         for _ in range(deaths):
             token.touch()
             eventually("somebody has died there", died, seconds=60)
+            before = lives_of(lives)
+            eventually("others get through", lambda before=before: died() and lives_of(lives) > before, seconds=60)
         taken = attachers.end()
     assert max(taken, default=0.0) < ATTACH_SECONDS
     assert not watch.overlaps
