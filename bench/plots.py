@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from bench.report import PLOTS, SIZE_NAMES
+
 Json = dict[str, Any]
 
 WIDTH, HEIGHT = 720, 340
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 56, 40
+LEFT, RIGHT, TOP, BOTTOM = 80, 24, 56, 40
 COLOURS = ("#8a8f98", "#2f81f7", "#d29922", "#bc4c00", "#8957e5", "#1a7f37")
 """Each is far enough from white and from black."""
 
@@ -112,21 +114,19 @@ def drawings(result: Json) -> dict[str, str]:
     for one in result["crowd"]:
         if one["servers"]["processes"] <= 1 or one["way"] == "direct":
             name = f"{one['way']}{', asleep' if one['asleep'] else ''}"
-            memory.setdefault(name, []).append((one["sessions"], one["total"]["pss"] / 1e6))
+            memory.setdefault(name, []).append(
+                (one["sessions"], (one["total"]["pss"] or one["total"]["private"]) / 1e6)
+            )
     trips = {
-        f"{_size(size)}": {name: at["p50"] for name, at in ways.items()} for size, ways in result["round_trip"].items()
+        SIZE_NAMES[int(size)]: {name: at["p50"] for name, at in ways.items()}
+        for size, ways in result["round_trip"].items()
     }
     rates = {
         f"{count} session{'s' if count != '1' else ''}": {name: at["p50"] for name, at in ways.items()}
         for count, ways in result["rate"].items()
     }
     return {
-        "memory": lines("Memory of all processes together, server included", "MB, proportional", "sessions", memory),
-        "round-trip": bars("Round trip of a call, median", "µs", trips),
-        "rate": bars("Calls per second, 64 open in each session", "1/s", rates),
+        "memory": lines(PLOTS["memory"], "MB, proportional", "sessions", memory),
+        "round-trip": bars(PLOTS["round-trip"], "µs", trips),
+        "rate": bars(PLOTS["rate"], "1/s", rates),
     }
-
-
-def _size(text: str) -> str:
-    size = int(text)
-    return f"{size / (1 << 20):.0f} MB" if size >= 1 << 20 else f"{size / 1000:.0f} KB" if size >= 1000 else f"{size} B"

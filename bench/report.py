@@ -14,6 +14,11 @@ from mux import __version__
 
 Json = dict[str, Any]
 
+PLOTS = {
+    "memory": "Memory of all processes together, server included",
+    "rate": "Calls per second, 64 open in each session",
+    "round-trip": "Round trip of a call, median",
+}
 SIZE_NAMES = dict(zip(SIZES, ("200 B", "4 KB", "50 KB", "1 MB"), strict=True))
 
 OPENING, CLOSING = "<!-- bench -->", "<!-- /bench -->"
@@ -65,7 +70,14 @@ def markdown(result: Json) -> str:
     ]
     crowd += [_crowd(one) for one in result["crowd"]]
     tables = ["\n".join("| " + " | ".join(row) + " |" for row in table) for table in (speed, crowd)]
-    return "\n\n".join([*tables, _source(result), ""])[:-1]
+    return "\n\n".join(
+        [tables[0], _plot("rate"), _plot("round-trip"), tables[1], _plot("memory"), _source(result), ""]
+    )[:-1]
+
+
+def _plot(name: str) -> str:
+    """A picture, seen from the README."""
+    return f"![{PLOTS[name]}](bench/results/{name}.svg)"
 
 
 def _cell(ways: Json, name: str, value: str, unit: str = "") -> str:
@@ -98,8 +110,8 @@ def _mb(size: float) -> str:
 def _source(result: Json) -> str:
     where = result["machine"]
     return (
-        f"`python -m bench`: {where['cores']} cores of {where['cpu']}, {where['system']}, Python {where['python']}, "
-        f"mux {where['mux']}, {where['date']}.\nAn echo server in standard-library Python; round trips one at a time, "
-        f"{DEPTH} calls of {MESSAGE_BYTES} B open per session for rates.\nClient, shims, backend and server share the "
-        "cores. Directly, each session is a server; else all share one."
+        f"[`python -m bench`](bench/README.md): {where['cores']} cores of {where['cpu']}, {where['system']}, "
+        f"Python {where['python']},\nmux {where['mux']}, {where['date']}. An echo server in standard-library Python; "
+        f"round trips one at a time,\n{DEPTH} calls of {MESSAGE_BYTES} B open per session for rates. Client, shims, "
+        "backend and server share the cores.\nDirectly, each session is a server; else all share one."
     )
