@@ -70,6 +70,10 @@ class World(HostSide, ServerSide):
             assert router.quota.in_flight == sum(call.counted for call in router.ids.flying.values())
             assert len({id(session) for session in router.quota.ring}) == len(router.quota.ring)
             assert router.upstream.process in (0, *self.launched, *self.servers)
+            assert router.early_bytes == sum(map(len, router.early)) <= limits.EARLY_BYTES
+            assert max(len(router.tasks.owner), len(router.questions.elicited)) <= limits.TOMBSTONES
+            assert {call.session for _, call in router.turns.waiting} <= {*router.sessions.values()}
+            assert len(router.questions) <= len(router.sessions) * limits.SESSION_WAITING
         running = [router.upstream.process for router in self.pool.routers.values() if router.upstream.process]
         assert len(set(running)) == len(running)
         assert set(self.servers) <= set(running), "a server that no upstream knows of"
