@@ -8,10 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mux.backend import reap
+from mux.backend.reap import Identity
 from mux.core.events import LaunchSpec
 from mux.rendezvous.paths import Place
 from mux.wire import frames
@@ -152,3 +154,19 @@ def spec(*argv: str, cwd: str = "/", environment: Sequence[str] = (), **fields: 
         variables += (os.fsencode(f"{MARK}={os.environ[MARK]}"),)
     fields = {"executable": words[0], "umask": 0o022, "limits": (), **fields}
     return LaunchSpec(argv=words, cwd=os.fsencode(cwd), environment=variables, **fields)
+
+
+def sleeper(
+    *, env: Mapping[str, str] | None = None, start_new_session: bool = False, process_group: int | None = None
+) -> subprocess.Popen[bytes]:
+    """A process that does nothing, for whoever kills it."""
+    return subprocess.Popen(
+        ["/bin/sleep", "92"], env=env, start_new_session=start_new_session, process_group=process_group
+    )
+
+
+def identity(pid: int) -> Identity:
+    """Of a process that is there."""
+    row = reap.process(pid)
+    assert row is not None
+    return row.identity

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 import msgspec
@@ -12,50 +11,11 @@ from mux.backend import logs, reap, record
 from mux.backend.reap import Identity
 from mux.backend.record import Record, UpstreamRecord
 from mux.limits import EXITED_STDERR_FILES, LOG_BYTES, LOG_FILES, RECORD_BYTES
-
-
-def sleeper(**how: object) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["/bin/sleep", "92"], **how)  # type: ignore[call-overload,no-any-return]
-
-
-def identity(pid: int) -> Identity:
-    row = reap.process(pid)
-    assert row is not None
-    return row.identity
+from tests.backend.support import identity, sleeper
 
 
 def gone_backend(*upstreams: UpstreamRecord) -> Record:
     return Record(Identity(1, 1), reap.boot(), "0", upstreams)
-
-
-def test_a_process_is_proven_by_pid_and_start_time(directory: Path) -> None:
-    with sleeper() as process:
-        known = identity(process.pid)
-        impostor = Identity(known.pid, known.started - 1)
-        assert reap.living([known, impostor]) == {known}
-        assert not reap.send(impostor, signal.SIGKILL)
-        assert process.poll() is None
-        assert reap.send(known, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        assert not reap.send(known, signal.SIGKILL)
-
-
-def test_a_zombie_is_dead_and_its_children_are_still_found() -> None:
-    with sleeper() as process:
-        process.kill()
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert not reap.living([identity(process.pid)])
-        assert identity(process.pid) not in reap.descendants(os.getpid(), reap.table())
-
-
-def test_a_command_name_with_parentheses_and_spaces_is_read(directory: Path) -> None:
-    odd = directory / "a) R 1 (b"
-    odd.symlink_to("/bin/sleep")
-    with subprocess.Popen([odd, "92"]) as process:
-        row = reap.process(process.pid)
-        assert row is not None
-        assert row.parent == os.getpid()
-        process.kill()
 
 
 def test_the_record_comes_back_as_it_was_written_and_only_we_may_read_it(directory: Path) -> None:
