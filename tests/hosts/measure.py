@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import statistics
+import subprocess
 import tempfile
 import threading
 import time
@@ -21,7 +23,7 @@ from tests.hosts.census import Census, census
 from tests.hosts.fake_model import HELPER, FakeModel, Step
 from tests.hosts.hosts import CLAUDE, CODEX, GEMINI, INSPECTOR, OPENCODE, Host
 from tests.hosts.serve import Serve
-from tests.hosts.stage import RUN_SECONDS, Stage, finish, patiently
+from tests.hosts.stage import Stage, finish, patiently
 from tests.support import processes
 from tests.support.installed import Node
 from tests.support.processes import eventually
@@ -32,6 +34,8 @@ TOOL = "ctx_stats"
 SESSIONS = 4
 DIRECTORIES = 16
 WARM_STARTS = 3
+MEASURE_SECONDS = 600.0
+"""A bound, and no expectation."""
 
 MANY_SESSIONS = (
     (OPENCODE, f"{SESSIONS} times `opencode run`, one directory"),
@@ -66,35 +70,46 @@ def stage(node: Node, mode: str) -> Generator[Stage]:
 
 
 def sessions(node: Node, host: Host, mode: str) -> Side:
-    """Several at once in one directory, each with one call behind it; weighed when all are quiet."""
+    """Several at once in one directory, started one after the other, each with one call behind it; weighed asleep."""
     waiting: list[None] = []
     gate = threading.Event()
 
     def hold() -> None:
         waiting.append(None)
-        gate.wait(RUN_SECONDS)
+        gate.wait(MEASURE_SECONDS)
 
     with stage(node, mode) as world:
-        tools = _warm(world, host)
+        alone = _warm(world, host) if host in (CODEX, INSPECTOR) else None
         with FakeModel(*_script(host, hold), helper=[Step(TOOL), Step(TOOL, before=hold)]) as model:
             actor = world.host(host, model)
-            runs = [actor.start() for _ in range(1 if host is CODEX else SESSIONS)]
+            runs: list[subprocess.Popen[str]] = []
+            seconds: list[float] = []
+            for number in range(1, 2 if host is CODEX else SESSIONS + 1):
+                began = time.monotonic()
+                runs.append(actor.start())
+                if host not in (CODEX, INSPECTOR):
+                    eventually("it waits", functools.partial(_count, waiting, number), seconds=MEASURE_SECONDS)
+                    seconds.append(model.offers[-1] - began)
             if host is INSPECTOR:
                 patiently("all of them call", lambda: _in_flight(world, mode) == SESSIONS)
             else:
-                eventually("all of them wait", lambda: len(waiting) == SESSIONS, seconds=RUN_SECONDS)
+                eventually("all of them wait", lambda: len(waiting) == SESSIONS, seconds=MEASURE_SECONDS)
             if mode == SHIM and host is not INSPECTOR:
                 patiently("all shims sleep", lambda: _asleep(world))
             found = census(world, SERVER)
             gate.set()
             for run in runs:
                 finish(run)
-    return Side(found, tools)
+    return Side(found, statistics.median(seconds[1:]) if alone is None else alone)
+
+
+def _count(waiting: list[None], number: int) -> bool:
+    return len(waiting) == number
 
 
 def _script(host: Host, hold: Callable[[], None]) -> Sequence[Step]:
     if host is INSPECTOR:
-        return [Step("ctx_execute", {"language": "shell", "code": "sleep 30"})]
+        return [Step("ctx_execute", {"language": "shell", "code": "sleep 60"})]
     spawn = Step("multi_agent_v1/spawn_agent", {"message": HELPER})
     first = [spawn] * (SESSIONS - 1) if host is CODEX else [Step(TOOL)]
     return [*first, Step(TOOL, before=hold)]
