@@ -100,7 +100,7 @@ def close_stdout(_given: dict[str, Any], _token: Any) -> str:
 
 def flood(given: dict[str, Any], token: Any) -> int:
     """Progress to whoever called, at a rate, for a while, beside all else. Returns how many bytes that was."""
-    pad = "x" * 1000
+    pad = "x" * (given["rate"] // 200)
     begun = time.monotonic()
     sent = 0
     while (passed := time.monotonic() - begun) < given["seconds"]:
@@ -108,9 +108,7 @@ def flood(given: dict[str, Any], token: Any) -> int:
         line = json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}).encode() + b"\n"
         write(line)
         sent += len(line)
-        ahead = sent / given["rate"] - passed
-        if ahead > 0:
-            time.sleep(ahead)
+        time.sleep(max(0.001, sent / given["rate"] - passed))  # other threads want to write, too
     return sent
 
 
