@@ -280,6 +280,12 @@ class TestProgress:
         play(server(progress(token)))
         assert play.router.dropped == 1
 
+    @pytest.mark.parametrize("params", ["{}", '{"progress":1}', '{"progressToken":1,"progressToken":2}', ""])
+    def test_progress_that_names_no_token_is_dropped_whoever_is_at_work(self, params: str) -> None:
+        play = legacy(A, B)
+        play(server(note("notifications/progress", params)))
+        assert play.router.dropped == 1
+
     def test_progress_for_a_request_without_a_token_is_dropped(self) -> None:
         play = legacy(A)
         play(host(A, 3, call(7)), up(call(U + 1)))

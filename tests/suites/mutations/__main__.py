@@ -2,7 +2,7 @@
 
 `python -m tests.suites.mutations` copies the tree, checks that the tests named in `rules.toml` pass there, removes one
 rule after the other, and checks that each of its tests fails. It prints a table, and exits 1 if a rule can go without a
-test that notices. `--only WORDS` takes the rows that contain WORDS.
+test that notices. `--only WORDS`, once or more, takes the rows that contain WORDS.
 """
 
 from __future__ import annotations
@@ -99,9 +99,10 @@ def remove_each(tree: Tree, chosen: list[Rule]) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.suites.mutations", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--only", default="", metavar="WORDS", help="only rows that contain this")
+    parser.add_argument("--only", action="append", metavar="WORDS", help="only rows that contain this, or another")
     options = parser.parse_args()
-    chosen = [rule for rule in rules() if options.only in rule.row]
+    wanted = options.only or [""]
+    chosen = [rule for rule in rules() if any(words in rule.row for words in wanted)]
     with tempfile.TemporaryDirectory(prefix="mutations-") as directory:
         tree = Tree(Path(directory))
         try:
