@@ -34,6 +34,7 @@ from mcp_types import jsonrpc_message_adapter
 
 LINE_BYTES = 64 * 1024 * 1024
 EXIT_SECONDS = 5
+KEEP_SECONDS = 600  # a connection that ends between two requests would be a failure of the adapter's own
 BETWEEN_SECONDS = 0.002
 RETRY_MS = 100
 SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
@@ -228,13 +229,22 @@ async def main() -> None:
         event_store=event_store, retry_interval=RETRY_MS, host="127.0.0.1"
     )
     listener = socket.create_server(("127.0.0.1", 0))
-    http = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    http = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", timeout_keep_alive=KEEP_SECONDS, timeout_graceful_shutdown=1)
+    )
     async with AsyncExitStack() as stack:
         all_ = [Shared(await stack.enter_async_context(child())) for _ in range(processes)]
         turns = cycle(all_)
 
+        begun = anyio.Event()
+
         async def serve_request(_app: Any, context: Any, method: str, params: Any, **_: Any) -> Json:
+            begun.set()
             return await next(turns).exchange(context, method, params or {})
+
+        async def accompany() -> None:
+            await begun.wait()  # no discover before: beside an `initialize` a slow server would count as a legacy one
+            await companion(None)
 
         manager.serve_loop = serve_session
         modern.serve_one = serve_request
@@ -242,7 +252,7 @@ async def main() -> None:
         for one in all_:
             group.start_soon(one.read)
         for _ in range(companions):
-            group.start_soon(companion, None)
+            group.start_soon(accompany)
         async with anyio.create_task_group() as serving:
             serving.start_soon(http.serve, [listener])
             print(listener.getsockname()[1], flush=True)
