@@ -73,21 +73,23 @@ class _Meta(msgspec.Struct, gc=False):
     token: Raw | UnsetType = msgspec.field(default=UNSET, name="progressToken")
 
 
-class _WithMeta(msgspec.Struct, gc=False):
+class _Tokens(msgspec.Struct, gc=False):
     meta: _Meta | UnsetType = msgspec.field(default=UNSET, name="_meta")
+    token: Raw | UnsetType = msgspec.field(default=UNSET, name="progressToken")
 
 
 _peek = msgspec.json.Decoder(_Peek).decode
-_token = msgspec.json.Decoder(_WithMeta).decode
+_tokens = msgspec.json.Decoder(_Tokens).decode
+_TOKEN = b'"progressToken"'
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NAMES = (b"jsonrpc", b"id", b"method", b"params", b"result", b"error")
 
-# `{"jsonrpc":"2.0","id":,"method":"","params":}`: a line with all these members is at least as long as their values and
-# this, and exactly as long only if each stands there once, as spelt here, without white space or any other member.
-_REQUEST_FRAME = len('{"jsonrpc":"2.0","id":,"method":"","params":}')
-_BARE_REQUEST_FRAME = len('{"jsonrpc":"2.0","id":,"method":""}')
+# A line with these members is at least as long as their values and this, and exactly as long only if each stands there
+# once, as spelt here, without white space or any other member.
+_FRAME = len('{"jsonrpc":"2.0","method":""}')
+_WITH_ID = len(',"id":')
+_WITH_PARAMS = len(',"params":')
 
-_ID = rb'("[^"\\]*+"|-?\d++)'
 _PYTHON_FRONT = b'{"jsonrpc":"2.0","id":'
 _CLAUDE_FRONT = b'{"method":"%b","jsonrpc":"2.0","id":'
 _SCRIPT_ID = b',"jsonrpc":"2.0","id":%b}'
@@ -98,11 +100,6 @@ _python_answer = re.compile(rb'\{"jsonrpc": ?"2\.0", ?"id": ?([1-9]\d{0,15}), ?"
 _script_answer = re.compile(rb'\}(?:,"jsonrpc":"2\.0","id":([1-9]\d{0,15})|,"id":([1-9]\d{0,15}),"jsonrpc":"2\.0")\}\Z')
 _SCRIPT_TAIL = 64
 
-_SCALARS = rb'\s*+"(?:jsonrpc|id|method)"\s*+:\s*+(?:"[^"\\]*+"|-?\d++)\s*+'
-_TRAILERS = rb'(?:,\s*+"(?:jsonrpc|method)"\s*+:\s*+"[^"\\]*+"\s*+)*+'
-_oversize_front = re.compile(rb"\s*+\{(?:" + _SCALARS + rb',)*+\s*+("result"|"error"|"params")?+')
-_oversize_id = re.compile(rb'"id"\s*+:\s*+' + _ID)
-_oversize_back = re.compile(rb',\s*+"id"\s*+:\s*+' + _ID + rb"\s*+" + _TRAILERS + rb"\}\s*+\Z")
 _number_like = re.compile(rb'"?([1-9]\d{0,15})(?:\.0+)?"?\Z')
 
 
@@ -112,31 +109,7 @@ def read_host(line: bytes) -> Message:
         harmful = _harmful(line)
         if harmful is not None:
             return harmful
-    try:
-        peek = _peek(line)
-    except _UNREADABLE:
-        return _read_slowly(line)
-    id_, method = peek.id, peek.method
-    if id_ is UNSET or method is UNSET or peek.jsonrpc is UNSET:
-        return _read_slowly(line)
-    raw = bytes(id_)
-    params = peek.params
-    if params is UNSET:
-        exact = len(line) == _BARE_REQUEST_FRAME + len(raw) + len(method)
-    else:
-        exact = len(line) == _REQUEST_FRAME + len(raw) + len(method) + len(memoryview(params))
-    if exact and len(raw) <= ID_BYTES and (raw.isdigit() or _valid_id.match(raw)):
-        # Nothing but these members: where one of these stands at an end of the line, the id stands beside it.
-        if line.startswith(_PYTHON_FRONT):
-            start = len(_PYTHON_FRONT)
-        elif line.endswith(_SCRIPT_ID % raw):
-            start = len(line) - 1 - len(raw)
-        elif line.startswith(_CLAUDE_FRONT % method.encode()):
-            start = len(_CLAUDE_FRONT) - 2 + len(method)
-        else:
-            return _read_slowly(line)
-        return Request(line, raw, (start, start + len(raw)), method, params, _is_escaped(line))
-    return _read_slowly(line)
+    return _read_exactly(line) or _read_slowly(line)
 
 
 def read_server(line: bytes) -> Message:
@@ -149,7 +122,7 @@ def read_server(line: bytes) -> Message:
         if tail is not None and _is_json(line):
             group = 1 if tail[1] else 2
             return Answer(line, tail[group], tail.span(group), line.startswith(b'{"error":'))
-    message = _read_slowly(line, deep=True)
+    message = _read_exactly(line) or _read_slowly(line, deep=True)
     if isinstance(message, Answer):
         digits = _number_like.match(message.id)
         if digits is not None:
@@ -192,20 +165,35 @@ def find_token(message: Request | Notification) -> Span | None:
     If each of the two names stands in the line once, unescaped, and a parser finds them nested so, then it is those.
     """
     line = message.line
-    if message.params is UNSET or (line.find(b"progressToken") < 0 and not message.escaped):
+    if message.params is UNSET or (line.find(_TOKEN) < 0 and not message.escaped):
         return None
-    if not message.escaped and line.count(b'"_meta"') == 1 and line.count(b'"progressToken"') == 1:
+    if message.escaped or line.count(b'"_meta"') != 1 or line.count(_TOKEN) != 1:
+        return scan.find(line, b"params", b"_meta", b"progressToken")
+    try:
+        meta = _tokens(message.params).meta
+    except _UNREADABLE:
+        return scan.find(line, b"params", b"_meta", b"progressToken")
+    return None if meta is UNSET or meta.token is UNSET else _after_name(line, meta.token)
+
+
+def find_progress(message: Notification) -> Span | None:
+    """The same for `params.progressToken`, of a notification of progress."""
+    line = message.line
+    if message.params is not UNSET and not message.escaped and line.count(_TOKEN) == 1:
         try:
-            token = _token(message.params)
+            token = _tokens(message.params).token
         except _UNREADABLE:
-            return scan.find(line, b"params", b"_meta", b"progressToken")
-        if token.meta is UNSET or token.meta.token is UNSET:
-            return None
-        raw = bytes(token.meta.token)
-        start = line.index(b'"progressToken"') + len(b'"progressToken":')
-        if line.startswith(raw, start):
-            return start, start + len(raw)
-    return scan.find(line, b"params", b"_meta", b"progressToken")
+            token = UNSET
+        if token is not UNSET:
+            return _after_name(line, token)
+    return find_in(message, b"progressToken")
+
+
+def _after_name(line: bytes, token: Raw) -> Span:
+    """Where the value of the only progress token of a line stands: JSON has white space and a colon before it."""
+    raw = bytes(token)
+    start = line.index(raw, line.index(b":", line.index(_TOKEN)))
+    return start, start + len(raw)
 
 
 def find_in_result(line: bytes, *path: bytes) -> Span | None:
@@ -213,24 +201,6 @@ def find_in_result(line: bytes, *path: bytes) -> Span | None:
     if line.find(path[-1]) < 0 and not _is_escaped(line):
         return None
     return scan.find(line, b"result", *path)
-
-
-def id_of_oversize(edges: bytes) -> tuple[bytes | None, bool]:
-    """(id of a message of which only both ends are known, or None; whether it looks like a request).
-
-    If the message is JSON the id is its own: in front, none but scalar members stand before it; at the end, none but
-    scalar members without an escape between it and the closing brace.
-    """
-    half = len(edges) // 2
-    head, tail = edges[:half], edges[half:]
-    front = _oversize_front.match(head)
-    if front is None:
-        return None, True
-    back = _oversize_back.search(tail)
-    id_ = _oversize_id.search(front[0]) or back
-    answers = front[1] in (b'"result"', b'"error"')
-    is_request = b'"method"' in front[0] or (not answers and (front[1] is not None or b'"method"' in tail[-4096:]))
-    return (id_[1] if id_ is not None else None), is_request
 
 
 def id_key(raw: bytes) -> bytes:
@@ -251,6 +221,35 @@ def error_line(id_: bytes, code: int, message: str, data: object = None) -> byte
 def result_line(id_: bytes, result: bytes = b"{}") -> bytes:
     """A JSON-RPC result as a line with its newline; both as their bytes."""
     return b'{"jsonrpc":"2.0","id":%b,"result":%b}\n' % (id_, result)
+
+
+def _read_exactly(line: bytes) -> Request | Notification | None:
+    """A request or a notification in the layout of an SDK; None for any other line."""
+    try:
+        peek = _peek(line)
+    except _UNREADABLE:
+        return None
+    method, params = peek.method, peek.params
+    if method is UNSET or peek.jsonrpc is UNSET:
+        return None
+    size = len(line) - len(method) - _FRAME
+    if params is not UNSET:
+        size -= len(memoryview(params)) + _WITH_PARAMS
+    if peek.id is UNSET:
+        return None if size else Notification(line, method, params, _is_escaped(line))
+    id_ = bytes(peek.id)
+    if size != len(id_) + _WITH_ID or len(id_) > ID_BYTES or not (id_.isdigit() or _valid_id.match(id_)):
+        return None
+    # Nothing but these members: where one of these stands at an end of the line, the id stands beside it.
+    if line.startswith(_PYTHON_FRONT):
+        start = len(_PYTHON_FRONT)
+    elif line.endswith(_SCRIPT_ID % id_):
+        start = len(line) - 1 - len(id_)
+    elif line.startswith(_CLAUDE_FRONT % method.encode()):
+        start = len(_CLAUDE_FRONT) - 2 + len(method)
+    else:
+        return None
+    return Request(line, id_, (start, start + len(id_)), method, params, _is_escaped(line))
 
 
 def _is_escaped(line: bytes) -> bool:
@@ -360,9 +359,9 @@ __all__ = [
     "error_line",
     "find_in",
     "find_in_result",
+    "find_progress",
     "find_token",
     "id_key",
-    "id_of_oversize",
     "read_host",
     "read_server",
     "renamed",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mux.core import levels, listens, questions, subscriptions, tasks
 from mux.core.actions import Deliver
-from mux.core.envelope import Malformed, Notification, find_in, find_token, splice
+from mux.core.envelope import Malformed, Notification, find_in, find_progress, find_token, splice
 from mux.core.identity import SHARE
 from mux.core.methods import LIST_CHANGED, Era
 from mux.core.scan import unescape
@@ -81,7 +81,7 @@ def _to_owner(router: Router, message: Notification, span: tuple[int, int], now:
 def _progress(router: Router, message: Notification, now: float) -> None:
     """To the session whose request it belongs to, under the token that the session gave."""
     try:
-        span = find_in(message, b"progressToken")
+        span = find_progress(message)
     except Malformed:
         span = None
     if span is None:

@@ -15,11 +15,11 @@ from mux.core.envelope import (
     Rejected,
     Request,
     error_line,
-    id_of_oversize,
     read_host,
     read_server,
     result_line,
 )
+from mux.core.oversize import id_of_oversize
 
 if TYPE_CHECKING:
     from mux.core import events

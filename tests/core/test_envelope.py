@@ -21,9 +21,9 @@ from mux.core.envelope import (
     error_line,
     find_in,
     find_in_result,
+    find_progress,
     find_token,
     id_key,
-    id_of_oversize,
     read_host,
     read_server,
     result_line,
@@ -172,7 +172,7 @@ def test_the_fast_way_agrees_with_the_slow_one_on_a_host_line(line: bytes) -> No
 
 
 @settings(max_examples=300)
-@given(mutated(answers()))
+@given(mutated(answers()) | mutated())
 def test_the_fast_way_agrees_with_the_slow_one_on_a_server_line(line: bytes) -> None:
     message, slow = read_server(line), envelope._read_slowly(line)
     if isinstance(slow, Answer) and isinstance(message, Answer):
@@ -232,7 +232,6 @@ def test_a_line_without_its_version_does_not_pass_by_its_length(line: bytes) -> 
 def test_no_bytes_make_a_reader_raise(line: bytes) -> None:
     for message in (read_host(line), read_server(line)):
         assert isinstance(message, Request | Notification | Answer | Rejected)
-    id_of_oversize(line)
 
 
 @pytest.mark.parametrize("wrong", [b"\xff", b"\xed\xa0\x80", b"\\ud800", b"\xc3", b"NaN", b"\\", b'"', b"\x00"])
@@ -334,7 +333,7 @@ def test_a_line_that_the_scanner_can_not_follow_is_refused(monkeypatch: pytest.M
         raise Malformed("two parsers disagree")
 
     monkeypatch.setattr(scan, "members", lost)
-    message = read_host(b'{"jsonrpc":"2.0","method":"x"}')
+    message = read_host(b'{"jsonrpc":"2.0", "method":"x"}')
     assert message == Rejected(errors.PARSE_ERROR, "This line is not JSON: two parsers disagree.")
 
 
@@ -582,6 +581,17 @@ def params_with_meta(draw: st.DrawFn) -> bytes:
     return assemble(inside[draw(st.integers(0, 1)) :], draw(styles))[0]
 
 
+@st.composite
+def params_with_token(draw: st.DrawFn) -> bytes:
+    spell = draw(st.sampled_from([literal, literal, literal, escaped]))
+    members = [
+        (b'"a"', draw(json_values)),
+        (spell("progressToken"), draw(small_ids | ids)),
+        (b'"b"', draw(json_values)),
+    ]
+    return assemble(members[draw(st.integers(0, 2)) :], draw(styles))[0]
+
+
 @settings(max_examples=300)
 @given(requests(params_with_meta() | json_values))
 def test_the_progress_token_is_the_one_that_every_parser_finds(known: Known) -> None:
@@ -617,6 +627,43 @@ def test_the_fast_way_to_a_token_agrees_with_the_slow_one(line: bytes) -> None:
             return str(error)
 
     assert outcome(find_token) == outcome(lambda m: find_in(m, b"_meta", b"progressToken"))
+
+
+@given(notifications(params_with_token()).map(lambda known: known.line) | mutated(notifications(params_with_token())))
+@settings(max_examples=300)
+def test_the_fast_way_to_the_token_of_progress_agrees_with_the_slow_one(line: bytes) -> None:
+    message = read_server(line)
+    if not isinstance(message, Notification):
+        return
+
+    def outcome(look: Any) -> object:
+        try:
+            return look(message)
+        except Malformed as error:
+            return str(error)
+
+    assert outcome(find_progress) == outcome(lambda m: find_in(m, b"progressToken"))
+
+
+@pytest.mark.parametrize(
+    ("params", "token"),
+    [
+        (b'{"progressToken":7,"progress":1}', b"7"),
+        (b'{"progress":1,"progressToken" : "a b"}', b'"a b"'),
+        (b'{"message":"progressToken","progressToken":7}', b"7"),
+        (b'{"progressToken":7,"message":"NaN: \xc3\xa9"}', b"7"),
+        (b'{"progressToken":7,"total":NaN}', b"7"),
+        (b'{"\\u0070rogressToken":7}', b"7"),
+        (b'{"_meta":{"progressToken":1}}', None),
+        (b'{"message":"\\"progressToken\\":1"}', None),
+        (b"[]", None),
+    ],
+)
+def test_the_token_of_progress_is_found(params: bytes, token: bytes | None) -> None:
+    message = read_server(b'{"jsonrpc":"2.0","method":"notifications/progress","params":' + params + b"}")
+    assert isinstance(message, Notification)
+    span = find_progress(message)
+    assert (message.line[slice(*span)] if span else None) == token
 
 
 @pytest.mark.parametrize(
@@ -713,60 +760,6 @@ def test_a_member_of_a_result_is_the_one_that_every_parser_finds(known: Known, p
         return
     span = find_in_result(known.line, *names)
     assert ([] if span is None else [parse(known.line[slice(*span)])]) == expected
-
-
-# --- oversize ---------------------------------------------------------------------------------
-
-huge = st.one_of(
-    json_values,
-    st.text(min_size=20).map(literal),
-    st.lists(st.sampled_from([',"jsonrpc":"2.0","id":5}', "\\", '"id":5,', "x", '"method":"y"}']), min_size=5).map(
-        lambda parts: literal("".join(parts))
-    ),
-)
-
-
-@settings(max_examples=300)
-@given(requests(huge) | answers(), st.integers(1, 60))
-def test_the_id_of_an_oversize_message_is_its_own_or_unknown(known: Known, edge: int) -> None:
-    line = known.line
-    assume(2 * edge < len(line))
-    found, _ = id_of_oversize(line[:edge] + line[-edge:])
-    assert found in {None, known.text("id")}
-
-
-@given(small_ids, st.text(max_size=300).map(literal), st.sampled_from(['"method":"x"', ',"id":5}', "\\"]))
-def test_the_layouts_of_the_sdks_give_the_id_of_an_oversize_message(id_: bytes, text: bytes, hostile: str) -> None:
-    payload = b'{"a":' + literal(hostile * 30) + b',"method":"GET","b":' + text + b"}"
-    for layout, is_request in (
-        (b'{"jsonrpc":"2.0","id":%b,"method":"tools/call","params":%b}', True),
-        (b'{"jsonrpc": "2.0", "method": "tools/call", "id": %b, "params": %b}', True),
-        (b'{"jsonrpc":"2.0","id":%b,"result":%b}', False),
-        (b'{"jsonrpc": "2.0", "id": %b, "error": %b}', False),
-    ):
-        line = layout % (id_, payload)
-        assert id_of_oversize(line[:80] + line[-80:]) == (id_, is_request)
-    for layout, is_request in (
-        (b'{"method":"tools/call","params":%b,"jsonrpc":"2.0","id":%b}', True),
-        (b'{"params":%b,"jsonrpc":"2.0","id":%b,"method":"tools/call"}', True),
-        (b'{"result":%b,"jsonrpc":"2.0","id":%b}', False),
-        (b'{"error":%b,"id":%b,"jsonrpc":"2.0"}', False),
-        (b'{"x":%b,"id":%b,"method":"x","jsonrpc":"2.0"}', True),
-    ):
-        line = layout % (payload, id_)
-        assert id_of_oversize(line[:80] + line[-80:]) == (id_, is_request)
-
-
-@pytest.mark.parametrize("edges", [b"", b"xx", b"[" * 80 + b"]" * 80, b'"' * 160, b"x" * 80 + b',"id":5}'.rjust(80)])
-def test_what_is_no_object_has_no_id(edges: bytes) -> None:
-    assert id_of_oversize(edges) == (None, True)
-
-
-@pytest.mark.timeout(20)
-def test_an_oversize_line_full_of_ids_is_read_at_once() -> None:
-    for part in (b',"jsonrpc":"2.0"', b',"id":1', b',"id":1,"jsonrpc":""', b'","', b" ", b"},", b',"id":' + b" " * 500):
-        tail = part * (65536 // len(part))
-        assert id_of_oversize(b"{" + b" " * len(tail) + tail + b"x")[0] is None
 
 
 # --- lines of our own -------------------------------------------------------------------------
