@@ -195,7 +195,7 @@ def test_a_host_that_leaves_much_unread_for_too_long_is_closed(runtime: Runtime)
 
 
 def test_a_host_that_reads_in_time_is_not_closed(runtime: Runtime) -> None:
-    configure(runtime, host_slow_bytes=64 * KIB, host_slow_seconds=20)
+    configure(runtime, host_slow_bytes=64 * KIB, host_slow_seconds=60)
     size = BETWEEN_BYTES + 4 * MIB
     session = unread(runtime, size)
     other = runtime.ready()
