@@ -31,7 +31,7 @@ TOLERANCE_PERCENT = 3.0
 START = "import mux.shim.main, mux.shim.session, mux.rendezvous.attach, mux.shim.relay, resource"
 """What a shim loads until the first answer."""
 
-PATIENCE_SECONDS = 600
+PATIENCE_SECONDS = 1800
 _MARK = "getppid"
 _SUMMARY = re.compile(r"^summary: (\d+)", re.MULTILINE)
 
