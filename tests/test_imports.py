@@ -118,3 +118,8 @@ def test_a_shim_that_serves_loads_nothing_heavy() -> None:
 def test_a_backend_loads_neither_the_sdk_nor_the_commands() -> None:
     names = loaded_by("import mux.backend.daemon, mux.backend.runtime")
     assert not {name for name in names if name.partition(".")[0] == "mcp" or name.startswith("mux.cli")}
+
+
+def test_a_backend_that_a_shim_starts_loads_no_parser_and_no_pickle() -> None:
+    names = loaded_by("import mux.backend.daemon, mux.backend.serve, mux.backend.resolve, mux.core.pool")
+    assert not names & {"argparse", "logging.handlers", "pickle", "psutil"}
