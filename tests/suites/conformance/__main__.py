@@ -5,7 +5,8 @@ cache, puts `adapter.py` before the server, runs all server scenarios on the wir
 changes the outcome of a check without a reason in `differences.json`. `--companions N` adds a run in which N other
 sessions keep asking the same server. `--record` writes the baseline.
 
-The suite's client scenarios start a client against an HTTP server: nothing there speaks stdio, so they are not run.
+It wants an idle machine: each HTTP session starts a server, and a check that waits too long for one is a failure. The
+suite's client scenarios start a client against an HTTP server: nothing there speaks stdio, so they are not run.
 """
 
 from __future__ import annotations
