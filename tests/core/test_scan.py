@@ -204,3 +204,15 @@ def test_quotes_without_an_end_are_passed_once() -> None:
 def test_depth_does_not_matter() -> None:
     deep = b'{"a":' + b"[" * 200_000 + b"]" * 200_000 + b',"b":1}'
     assert scan.find(deep, b"b") == (len(deep) - 2, len(deep) - 1)
+
+
+@pytest.mark.parametrize("data", [b"{}", b" [1,{}] \n", b'{"}":"]","a":[[]]}', b"[" * 50_000 + b"]" * 50_000, b"[}"])
+def test_what_closes_all_that_it_opens_and_nothing_more_is_closed(data: bytes) -> None:
+    assert scan.is_closed(data)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b" ", b"1", b'"{}"', b"{", b"{}}", b"{}{}", b"[]1", b'["]', b'{"a":"}', b"[" * 9 + b"]" * 8]
+)
+def test_what_does_not_is_not(data: bytes) -> None:
+    assert not scan.is_closed(data)
