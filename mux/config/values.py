@@ -52,7 +52,7 @@ def seconds(value: str) -> str:
     if not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS):
         raise UsageError(f"is a time such as 30, 90s or 15m, not {shown(value)}")
     found = min(float(number) * _UNITS[unit], limits.DURATION_CEILING_SECONDS)
-    return str(int(found)) if found.is_integer() else str(found)
+    return f"{found:.6f}".rstrip("0").rstrip(".")  # the backend takes no more decimals than nine, and no exponent
 
 
 def from_file(name: str, value: object) -> str:
