@@ -248,11 +248,11 @@ def keep() -> None:
         assert keeper.stdin is not None
         keeper.stdin.close()
         keeper.wait()
-        shutil.rmtree(directory, ignore_errors=True)
 
     atexit.register(end)
 
 
+atexit.register(shutil.rmtree, directory, ignore_errors=True)
 if MODE == "shim":
     keep()
 if MODE != "memory":
