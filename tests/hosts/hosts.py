@@ -12,6 +12,9 @@ from tests.hosts.fake_model import MODEL, SERVER, FakeModel
 
 Json = dict[str, Any]
 
+START_SECONDS = 120
+"""How long hosts wait for a server to start, where that can be said: on a busy machine 30 s are not enough."""
+
 TOOL_SECONDS = 3
 """How long a host that is `impatient` waits for a tool's answer."""
 
@@ -87,6 +90,7 @@ def _claude(setup: Setup) -> dict[str, str]:
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "ENABLE_TOOL_SEARCH": "false",  # else it shows a model the tools only when that looks for them
         "MCP_CONNECTION_NONBLOCKING": "false",  # else its first turn does not wait for a server that is slow to start
+        "MCP_TIMEOUT": str(START_SECONDS * 1000),
         "IS_SANDBOX": "1",  # else it does not skip permissions as root
         **({"MCP_TOOL_TIMEOUT": str(TOOL_SECONDS * 1000)} if setup.impatient else {}),
     }
@@ -111,6 +115,7 @@ env_key = "FAKE_KEY"
 command = {json.dumps(setup.command[0])}
 args = {json.dumps([*setup.command[1:]])}
 required = true
+startup_timeout_sec = {START_SECONDS}
 """
     if setup.impatient:
         config += f"tool_timeout_sec = {TOOL_SECONDS}\n"
@@ -129,7 +134,8 @@ def _gemini(setup: Setup) -> dict[str, str]:
 
 
 def _inspector(setup: Setup) -> dict[str, str]:
-    _write(setup.home / "inspector.json", {"mcpServers": {SERVER: _stdio(setup)}})
+    server = {**_stdio(setup), "connectionTimeout": START_SECONDS * 1000}
+    _write(setup.home / "inspector.json", {"mcpServers": {SERVER: server}})
     return {}
 
 

@@ -59,12 +59,12 @@ def test_hosts_of_different_kinds_share_one_server_only_where_that_is_said(runti
     runtime.grace = 60.0
     servers: list[int] = []
     for options in ((), ("--clients", "any")):
-        with Stage(runtime, real_hosts, options=options) as stage, FakeModel(Step("who")) as model:
+        with Stage(runtime, real_hosts, options=options) as stage, FakeModel() as model:
             before = len(stage.lives())
             actors = [stage.host(host, model) for host in (OPENCODE, CLAUDE)]
             shell = {name: value for actor in actors for name, value in actor.environment.items()}
             for actor in actors:
                 actor.environment = shell
-                actor.run()
+                actor.run(actor.host.listing)
             servers.append(len(stage.lives()) - before)
     assert servers == [2, 1]
