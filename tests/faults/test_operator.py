@@ -41,6 +41,13 @@ def refused(session: Session) -> str:
     return str(failed.value.error["message"])
 
 
+def serving(runtime: Runtime) -> list[psutil.Process]:
+    """Backends whose start is over: a signal before that is a start that failed."""
+    log = (runtime.directory / "s.log").read_text(encoding="utf-8")
+    started = [line for line in log.splitlines() if " backend.started " in line]
+    return [one for one in runtime.backends() if any(f" pid={one.pid} " in line for line in started)]
+
+
 def served(session: Session) -> bool:
     try:
         session.request("tools/list")
@@ -65,7 +72,7 @@ def test_a_planned_restart_under_load_costs_no_request(runtime: Runtime, lives: 
         for _ in range(times(2, 50)):
             time.sleep(0.5)
             if how == "SIGTERM":
-                (backend,) = eventually("a backend runs", runtime.backends)
+                (backend,) = eventually("a backend serves", lambda: serving(runtime))
                 backend.send_signal(signal.SIGTERM)
                 eventually("it has left", lambda backend=backend: not running(backend.pid))
             else:
