@@ -109,7 +109,7 @@ def _count(waiting: list[None], number: int) -> bool:
 
 def _script(host: Host, hold: Callable[[], None]) -> Sequence[Step]:
     if host is INSPECTOR:
-        return [Step("ctx_execute", {"language": "shell", "code": "sleep 60"})]
+        return [Step("ctx_execute", {"language": "shell", "code": "sleep 45"})]
     spawn = Step("multi_agent_v1/spawn_agent", {"message": HELPER})
     first = [spawn] * (SESSIONS - 1) if host is CODEX else [Step(TOOL)]
     return [*first, Step(TOOL, before=hold)]
