@@ -115,7 +115,8 @@ def _serve_inherited(options: _Options) -> None:
         report(str(error).encode())
         raise
     except BaseException as error:
-        report(f"the backend failed: {_root(error)!r}".encode())
+        if not isinstance(_root(error), KeyboardInterrupt):  # told to leave, it says nothing: another may be started
+            report(f"the backend failed: {_root(error)!r}".encode())
         raise
 
 

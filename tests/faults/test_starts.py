@@ -178,6 +178,18 @@ def test_attaches_among_random_signals_all_succeed(
     report(f"{slowest(taken)}; {kills} times {signals[0].name} or the like")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_a_backend_that_starts_costs_no_session(runtime: Runtime, number: signal.Signals) -> None:
+    session = runtime.session(environment={"MUX_FAILPOINTS": "backend.reaped=delay:1"})
+    begun = session.begin("initialize", {"protocolVersion": "2025-11-25"})
+    eventually("it is about to be there", (runtime.directory / "s.log").exists)
+    first = runtime.backend()
+    first.send_signal(number)
+    session.result(begun)
+    assert session.pid() != session.child.pid
+    assert runtime.backend() != first
+
+
 @pytest.mark.parametrize("how", ["shim", "backend"])
 def test_a_backend_can_be_started_again_the_moment_it_was_told_to_end(runtime: Runtime, lives: Path, how: str) -> None:
     """The shape that left ghost ports elsewhere: spawn, SIGTERM, spawn again."""
