@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mux.rendezvous.lock import try_lock
 from tests.rendezvous.stub_backend import lives
 from tests.support import processes
 from tests.support.processes import MARK, eventually
@@ -86,3 +87,10 @@ def private(run_directory: Path) -> Iterator[Path]:
     for path in sorted(directory.rglob("*"), reverse=True):
         path.unlink() if path.is_symlink() or not path.is_dir() else path.rmdir()
     directory.rmdir()
+
+
+def held(path: Path) -> int:
+    """The lock at `path`, which is free."""
+    fd = try_lock(str(path))
+    assert fd is not None
+    return fd

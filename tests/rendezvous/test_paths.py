@@ -115,15 +115,3 @@ def test_a_directory_of_another_user_is_refused(private: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(UnsafePath, match="belongs to uid"):
         Place(f"{private}/s.sock").prepare()
-
-
-def test_the_mark_of_the_confinement_is_the_same_for_equal_values_and_differs_for_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert confinement.same_as(os.getpid())
-    assert not confinement.same_as(0)
-    here = confinement.mark()
-    assert confinement.mark() == here
-    found = confinement.values()
-    monkeypatch.setattr(confinement, "values", lambda: (*found[:-1], "2"))
-    assert confinement.mark() != here
