@@ -9,14 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from subprocess import Popen
 from typing import cast
 
-import anyio
 import msgspec
 
 from mux import limits
@@ -59,12 +57,12 @@ class Child:
         self._dispatch = dispatch
         self._loop = asyncio.get_running_loop()
         self._stdin = _Writer(self._loop)
-        self._turn = anyio.Event()
-        self._leader_gone = anyio.Event()
+        self._turn = asyncio.Event()
+        self._leader_gone = asyncio.Event()
         self.detached = False
         self._asked = False
         self._tree: set[reap.Identity] = set()
-        self._mark = secrets.token_hex(8)
+        self._mark = os.urandom(8).hex()
 
     async def run(self, started: Callable[[], None]) -> None:
         """The whole life; `started` is called between the spawn and ProcessStarted. Raises nothing but cancellation."""
@@ -159,9 +157,10 @@ class Child:
         self._dispatch(ProcessStarted(self.process, server.pid))
         await self._turn.wait()
         await self._ladder()
-        with anyio.move_on_after(OUTPUT_END_SECONDS):
-            await output.ended.wait()
-            await errors.ended.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(OUTPUT_END_SECONDS):
+                await output.ended.wait()
+                await errors.ended.wait()
         for pipe in (output, errors, self._stdin):
             pipe.abort()
 
@@ -198,15 +197,16 @@ class Child:
 
     async def _gone_within(self, seconds: float) -> bool:
         """Whether leader, group and remembered descendants have all ended, waiting at most this long."""
-        with anyio.move_on_after(seconds):
-            await self._leader_gone.wait()
-            self.look()
-            while self._tree:
-                await anyio.sleep(TREE_POLL_SECONDS)
-                self._tree = reap.living(self._tree)
-                if not self._tree:
-                    self.look()
-            return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._leader_gone.wait()
+                self.look()
+                while self._tree:
+                    await asyncio.sleep(TREE_POLL_SECONDS)
+                    self._tree = reap.living(self._tree)
+                    if not self._tree:
+                        self.look()
+                return True
         return False
 
     def _leader_ended(self) -> None:
@@ -221,7 +221,7 @@ class _Reader(asyncio.Protocol):
     """
 
     def __init__(self, feed: Callable[[bytes], object], at_end: Callable[[], object] = bool) -> None:
-        self.ended = anyio.Event()
+        self.ended = asyncio.Event()
         self._transport: asyncio.BaseTransport | None = None
         self._feed = feed
         self._at_end = at_end

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-import anyio.abc
 import msgspec
 
 from mux.backend import logs
@@ -27,7 +25,7 @@ class _Command(msgspec.Struct):
 class ControlConnection(Connection):
     """Answers each command in a task of its own; it is no session and keeps nothing alive."""
 
-    def __init__(self, commands: Commands, tasks: anyio.abc.TaskGroup, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, commands: Commands, tasks: asyncio.TaskGroup, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__("control", loop)
         self._commands = commands
         self._tasks = tasks
@@ -39,12 +37,14 @@ class ControlConnection(Connection):
     def received(self, batch: Sequence[frames.Frame], /) -> None:
         for kind, _flags, seq, payload in batch:
             if kind == frames.LINE:
-                self._tasks.start_soon(self._answer, seq, payload)
+                self._tasks.create_task(self._answer(seq, payload))
 
     def lost(self) -> None:
         """Answers on their way go nowhere."""
 
     async def _answer(self, seq: int, payload: bytes) -> None:
+        import json  # msgspec refuses what os.fsdecode gives for a name that is no UTF-8
+
         answer: dict[str, Any]
         try:
             asked = msgspec.json.decode(payload, type=_Command)

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mux import __version__, limits
 from mux.config.values import limit
@@ -17,6 +17,9 @@ from mux.errors import MuxError, RendezvousError, UsageError
 from mux.failpoints import ARMED, hit
 from mux.limits import GRACE_SECONDS, LISTEN_BACKLOG
 from mux.rendezvous.paths import Place, places
+
+if TYPE_CHECKING:
+    import asyncio
 
 _PYTHON_IGNORES = {signal.SIGPIPE, signal.SIGXFSZ}
 """A write to a dead pipe must be an error here, not our end."""
@@ -182,7 +185,7 @@ def _run(
 
     Raises UsageError, or RendezvousError for the log.
     """
-    import anyio
+    import asyncio
 
     from mux.backend import logs
     from mux.backend.resolve import duration, resolve
@@ -200,18 +203,19 @@ def _run(
         given = [] if options.grace is None else ["--grace", options.grace]
         given += [word for entry in options.limits for word in ("--limit", entry)]
         backend = Backend(place, lock, listener, core=core, resolve=resolve, ready=ready, options=given)
-        anyio.run(backend.run, backend_options={"use_uvloop": _has_uvloop()})
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(backend.run())
     finally:
         unlink_own(place.socket, own)
 
 
-def _has_uvloop() -> bool:
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Uvloop where it is installed: PyPy and others have none."""
     try:
         import uvloop
     except ImportError:
-        return False
-    del uvloop
-    return True
+        return None
+    return uvloop.new_event_loop
 
 
 def _random_below(ceiling: int) -> int:

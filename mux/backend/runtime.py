@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-import anyio
 import msgspec
 
 from mux.backend import logs
@@ -65,7 +65,7 @@ class Runtime:
         self._timer: asyncio.TimerHandle | None = None
         self._armed = 0.0
         self._leave = leave
-        self._deserted = anyio.Event()
+        self._deserted = asyncio.Event()
         self._session_ids = session_ids
         self._hold_off_ms = 0
         self.stopped: dict[bytes, str] = {}
@@ -144,9 +144,9 @@ class Runtime:
             connection.because("the backend leaves")
             connection.close()
         if self.sessions:
-            self._deserted = anyio.Event()
-            with anyio.move_on_after(seconds):
-                await self._deserted.wait()
+            self._deserted = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._deserted.wait(), seconds)
         for connection in list(self.sessions.values()):
             connection.abort()
 

@@ -9,11 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Generator, Sequence
-from pathlib import Path
 from typing import Any
-
-import anyio
-import anyio.abc
 
 from mux import __version__, limits
 from mux.backend import logs, record
@@ -34,6 +30,10 @@ from mux.rendezvous.paths import Place
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _EXIT_SECONDS = DRAIN_SECONDS + 4 * STOP_STEP_SECONDS
 """Whatever the core says, a planned exit is over after this."""
+
+
+class _Left(Exception):
+    """All is done: what still runs ends."""
 
 
 class Backend:
@@ -65,23 +65,26 @@ class Backend:
 
     async def run(self) -> None:
         """Returns after the exit order is done but for the lock."""
-        self._leaving = anyio.Event()
+        self._leaving = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_unexpected)
-        async with anyio.create_task_group() as tasks:
-            self._wire(tasks)
-            if ARMED:
-                hit("backend.ready")
-            self._server.start()
-            self._runtime.start()
-            logs.event("info", "backend.started", version=__version__, pid=os.getpid(), socket=self._place.socket)
-            self._ready()
-            tasks.start_soon(self._check)
-            await self._leaving.wait()
-            await self._upstreams.stop_all()
-            await self._runtime.part(STOP_STEP_SECONDS)
-            self._parking.close()
-            tasks.cancel_scope.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._wire(tasks)
+                if ARMED:
+                    hit("backend.ready")
+                self._server.start()
+                self._runtime.start()
+                logs.event("info", "backend.started", version=__version__, pid=os.getpid(), socket=self._place.socket)
+                self._ready()
+                tasks.create_task(self._check())
+                await self._leaving.wait()
+                await self._upstreams.stop_all()
+                await self._runtime.part(STOP_STEP_SECONDS)
+                self._parking.close()
+                raise _Left
+        except* _Left:
+            pass
         with _step_of_exit():
             if ARMED:
                 hit("exit.stopped")
@@ -91,15 +94,15 @@ class Backend:
                 hit("exit.forgotten")
         logs.event("info", "backend.left", planned=self._planned)
 
-    def _wire(self, tasks: anyio.abc.TaskGroup) -> None:
+    def _wire(self, tasks: asyncio.TaskGroup) -> None:
         place = self._place
         self._predecessor()
         runtime = self._runtime = Runtime(self._core, self._leave, str(os.getpid()))
         runtime.upstreams = self._upstreams = Upstreams(
             tasks,
             runtime.dispatch,
-            record_path=Path(place.record),
-            stderr=logs.StderrFolder(Path(place.socket.removesuffix(".sock"))),
+            record_path=place.record,
+            stderr=logs.StderrFolder(place.socket.removesuffix(".sock")),
             owned=self._holds,
         )
 
@@ -125,12 +128,13 @@ class Backend:
 
     def _predecessor(self) -> None:
         """Holding the lock, we know that the backend of an older record is dead; its servers may not be."""
-        path = Path(self._place.record)
+        path = self._place.record
         left = record.read(path)
         if left is not None and (count := record.reap_leftovers(left)):
             logs.event("warning", "leftovers.killed", processes=count, backend=left.process.pid)
-        path.unlink(missing_ok=True)
-        files.discard_unfinished(str(path))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        files.discard_unfinished(path)
         if ARMED:
             hit("backend.reaped")
 
@@ -177,7 +181,7 @@ class Backend:
     async def _check(self) -> None:
         """Now and then see whether our files still stand where others look, and what descends from our servers."""
         while self._serving:
-            await anyio.sleep(limits.SELF_CHECK_SECONDS)
+            await asyncio.sleep(limits.SELF_CHECK_SECONDS)
             self._upstreams.look()
             for child in self._upstreams:
                 self._runtime.dispatch(ProcessTree(child.process, child.detached))

@@ -12,9 +12,6 @@ import socket
 import time
 from collections.abc import Callable
 
-import anyio
-import anyio.abc
-
 from mux import limits
 from mux.backend import logs
 from mux.backend.connection import Connection, Peer, SessionConnection
@@ -47,7 +44,7 @@ class Server:
     def __init__(
         self,
         listener: socket.socket,
-        tasks: anyio.abc.TaskGroup,
+        tasks: asyncio.TaskGroup,
         runtime: Runtime,
         resolve: Resolve,
         control: Callable[[], Connection],
@@ -134,21 +131,22 @@ class Server:
             _deny(sock, "the backend is at its limit of open files: raise it (`ulimit -Hn`)", frames.REFUSE_FULL)
         else:
             self._greetings += 1
-            self._tasks.start_soon(self._greet, sock, pid)
+            self._tasks.create_task(self._greet(sock, pid))
 
     async def _greet(self, sock: socket.socket, pid: int) -> None:
         """From accept to a connection of its own, within HELLO_SECONDS."""
         received: list[int] = []
         try:
-            with anyio.move_on_after(limits.HELLO_SECONDS) as patience:
+            async with asyncio.timeout(limits.HELLO_SECONDS):
                 payload = await _read_hello(sock, received)
                 if payload is not None:
                     if ARMED:
                         hit("backend.hello")
                     await self._receive(sock, pid, frames.Hello.decode(payload), received)
                     return
-            if patience.cancelled_caught:
-                logs.event("warning", "hello.late", pid=pid)
+            sock.close()
+        except TimeoutError:
+            logs.event("warning", "hello.late", pid=pid)
             sock.close()
         except Denied as error:
             _deny(sock, str(error))
@@ -256,7 +254,7 @@ async def _exactly(sock: socket.socket, count: int, received: list[int]) -> byte
         try:
             data, ancillary, _flags, _address = sock.recvmsg(count, space, _CLOSE_ON_EXEC)
         except BlockingIOError:
-            await anyio.wait_readable(sock)
+            await _readable(sock)
             continue
         _collect(ancillary, received)
         if not data:
@@ -264,6 +262,16 @@ async def _exactly(sock: socket.socket, count: int, received: list[int]) -> byte
         chunks.append(data)
         count -= len(data)
     return b"".join(chunks)
+
+
+async def _readable(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(sock, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(sock)
 
 
 def _collect(ancillary: list[tuple[int, int, bytes]], received: list[int]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
 import msgspec
 
 from mux import __version__
@@ -35,7 +35,7 @@ async def status(runtime: Runtime, socket: str, started: float) -> dict[str, Any
     )
     state = State(backend=backend, upstreams=upstreams, sessions=sessions)
     # In a thread: it takes a fraction of a millisecond per process, and there may be hundreds.
-    weighed = await anyio.to_thread.run_sync(_weigh, state)
+    weighed = await asyncio.to_thread(_weigh, state)
     found: dict[str, Any] = msgspec.to_builtins(weighed)
     return found
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import anyio
-import anyio.abc
 import msgspec
 
 from mux.backend import logs, reap, record
@@ -24,10 +22,10 @@ class Upstreams:
 
     def __init__(
         self,
-        tasks: anyio.abc.TaskGroup,
+        tasks: asyncio.TaskGroup,
         dispatch: Dispatch,
         *,
-        record_path: Path,
+        record_path: str,
         stderr: logs.StderrFolder,
         owned: Callable[[], bool],
     ) -> None:
@@ -39,7 +37,7 @@ class Upstreams:
         self._record = record.describe()
         self._stderr = stderr
         self._owned = owned
-        self._all_gone = anyio.Event()
+        self._all_gone = asyncio.Event()
 
     def __iter__(self) -> Iterator[Child]:
         return iter(self._children.values())
@@ -58,7 +56,7 @@ class Upstreams:
         stderr = self._stderr.create(action.upstream, label([os.fsdecode(word) for word in spec.argv]))
         child = Child(action.process, action.generation, spec, stderr, self._dispatch, upstream=action.upstream)
         self._children[action.process] = child
-        self._tasks.start_soon(self._live, child)
+        self._tasks.create_task(self._live(child))
 
     def forward(self, process: int, data: bytes) -> None:
         """A line for its stdin; dropped if the server is gone."""
@@ -77,8 +75,8 @@ class Upstreams:
         for child in self:
             child.stop()
         if self._children:
-            with anyio.move_on_after(4 * STOP_STEP_SECONDS):
-                await self._all_gone.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_gone.wait(), 4 * STOP_STEP_SECONDS)
         self.kill_all()
 
     def kill_all(self) -> None:
@@ -111,13 +109,13 @@ class Upstreams:
         try:
             record.write(self._record_path, msgspec.structs.replace(self._record, upstreams=entries))
         except OSError as error:
-            logs.event("warning", "record.failed", path=str(self._record_path), reason=error.strerror)
+            logs.event("warning", "record.failed", path=self._record_path, reason=error.strerror)
 
     def close(self) -> None:
         """After the last server: no record and no stderr log of ours stays."""
         if self._owned():
             with contextlib.suppress(OSError):
-                self._record_path.unlink()
+                os.unlink(self._record_path)
             self._stderr.remove()
 
     async def _live(self, child: Child) -> None:
@@ -131,4 +129,4 @@ class Upstreams:
             self.write_record()
             if not self._children:
                 self._all_gone.set()
-                self._all_gone = anyio.Event()
+                self._all_gone = asyncio.Event()

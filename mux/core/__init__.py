@@ -1,1 +1,1 @@
-"""The multiplexer without I/O: no os, socket, time, random, asyncio, anyio or logging in this folder."""
+"""The multiplexer without I/O: no os, socket, time, random, asyncio or logging in this folder."""
