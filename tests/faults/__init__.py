@@ -30,4 +30,22 @@
                 stop, start, prune, upgrades, crash loops, self-check: once each
     leftovers   a host's whole cgroup, a logout, forged records: once each
     suite       a run that fails, is interrupted, timed out or killed half-way: once each
+
+Measured in the full form on 2026-11-21, on two cores that others kept at a load of 20 to 40, so that its times are
+those of a starved machine:
+
+    50 * 100 sessions at once                     one backend, one server each time
+    5,000 attaches among 687 SIGKILLs             none failed; p50 32 ms, slowest 4.2 s
+    SIGKILL at 28 failpoints                      none failed: 200 deaths at each step of the exit and in a relay,
+                                                  10 or 30 at each of the others; slowest 6.2 s
+    50 + 50 SIGTERMs and starts at once           none failed
+    160 SIGKILLs of the backend, in two runs      12,366 requests, each answered once, no effect twice
+    500 SIGKILLs of the server                    54,466 requests, the same
+    1,000 SIGKILLs of shims                       every call cancelled; 22 descriptors before and after
+    120 s of 1 MiB/s to a stopped host            dropped; the backend grew by 36 MiB and was stopped in 4 s
+    soak of 10 min, 5,636 operations              private memory between 18 and 23 MB; no slope that is sure
+    1 GiB in one line                             the backend grew by 64 MiB
+    64 descriptors, 200 sessions                  17 shared, 183 run directly
+    50 restarts of each kind under load           38,871 requests, no error
+    200 rounds with rewritten state files         nobody noticed
 """
