@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mux.backend.resolve import duration
@@ -88,6 +88,7 @@ def test_anything_else_is_no_time(written: str) -> None:
         seconds(written)
 
 
+@settings(deadline=None)
 @given(st.decimals(0, 365, places=4), st.sampled_from([("", 1), ("s", 1), ("m", 60), ("h", 3600)]))
 def test_a_plain_time_is_its_own_plain_form_and_the_backend_reads_it_so(number: Decimal, unit: tuple[str, int]) -> None:
     plain = seconds(f"{number}{unit[0]}")
@@ -189,6 +190,7 @@ def test_no_variable_has_such_a_name(name: object) -> None:
 # --- what an error shows ------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_value_is_shown_in_one_short_printable_line(value: str) -> None:
     found = shown(value)
