@@ -51,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.inherited:
             _serve_inherited(options)
         else:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             _serve_foreground(options)
     except MuxError as error:
         hint = ". `mux doctor` says what to do" if isinstance(error, RendezvousError) and "`" not in str(error) else ""
@@ -118,8 +119,7 @@ def _serve_inherited(options: _Options) -> None:
         report(str(error).encode())
         raise
     except BaseException as error:
-        if not isinstance(_root(error), KeyboardInterrupt):  # told to leave, it says nothing: another may be started
-            report(f"the backend failed: {_root(error)!r}".encode())
+        report(f"the backend failed: {_root(error)!r}".encode())
         raise
 
 
@@ -232,11 +232,13 @@ def _raise_descriptor_limit() -> None:
 
 
 def _default_signals() -> None:
-    """Nothing of what a starter ignores or blocks: an ignored SIGCHLD would lose the servers' exit codes."""
-    for number in signal.valid_signals() - _PYTHON_IGNORES - {signal.SIGKILL, signal.SIGSTOP, signal.SIGINT}:
+    """Nothing of what a starter ignores or blocks: an ignored SIGCHLD would lose the servers' exit codes.
+
+    SIGINT too: as an exception in the midst of a start it would pass for a reason not to try again.
+    """
+    for number in signal.valid_signals() - _PYTHON_IGNORES - {signal.SIGKILL, signal.SIGSTOP}:
         with contextlib.suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
