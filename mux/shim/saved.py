@@ -57,7 +57,7 @@ def save(directory: str, session: Session, identity: bytes, journal: Journal) ->
 def restore(fd: int) -> tuple[Session, bytes, bytes, bool]:
     """(session, its id, its journal for `Journal.restored`, whether the connection still speaks our wire).
 
-    Sets the limits first, since a journal is made by them. Raises Unreadable.
+    Raises Unreadable.
     """
     data = _content(fd)
     try:
