@@ -130,7 +130,8 @@ class FrameReader:
         self._missing -= taken
         self._chunks.append(data if taken == len(data) else memoryview(data)[:taken])
         if not self._missing:
-            append((*self._head, b"".join(self._chunks)))
+            kind, flags, seq = self._head
+            append((kind, flags, seq, b"".join(self._chunks)))
             self._chunks.clear()
         return taken
 
