@@ -16,7 +16,7 @@ def matches(pattern: bytes, name: bytes) -> bool:
     return name.startswith(pattern[:-1]) if pattern.endswith(b"*") else name == pattern
 
 
-@pytest.mark.parametrize("name", [*ALL, *MARKS, *FORMER_DIRECTORIES, *PROJECT_DIRECTORIES])
+@pytest.mark.parametrize("name", sorted({*ALL, *MARKS, *FORMER_DIRECTORIES, *PROJECT_DIRECTORIES}))
 def test_an_entry_is_the_name_of_a_variable_with_at_most_a_star_at_its_end(name: bytes) -> None:
     assert name.removesuffix(b"*").replace(b"_", b"a").isalnum()
     assert len(name) > 3 or name == b"_" or not name.endswith(b"*"), "a beginning so short says nothing"
