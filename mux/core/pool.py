@@ -77,11 +77,10 @@ class Pool:
 
     def handle_all(self, batch: Iterable[Event], now: float) -> list[Action]:
         """What events that came together lead to, one after the other."""
-        handlers = self._handlers
         for event in batch:
-            handlers[type(event)](event, now)
-        if self.draining:
-            self._drained(now)
+            self._handlers[type(event)](event, now)
+            if self.draining:
+                self._drained(now)
         actions = self._out[:]
         self._out.clear()
         return actions
