@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mux.core import actions, events
@@ -231,6 +231,7 @@ def lives(play: Play, ready: tuple[int, ...], happens: list[tuple[tuple[str, byt
 
 @settings(max_examples=150)
 @given(st.sampled_from([(), (1,), (1, 2)]), steps, st.integers(2, 9), st.integers(0, 200))
+@example((1,), [(("server", b'{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{}}'), 1)], 3, 191)
 def test_lines_that_come_together_lead_to_what_they_lead_to_one_by_one(
     ready: tuple[int, ...], happens: list[tuple[tuple[str, bytes], int]], size: int, end: int
 ) -> None:
