@@ -48,6 +48,11 @@ class Connection(asyncio.Protocol):
         """The connection is gone."""
         raise NotImplementedError
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is taken from the peer any more."""
+        return self._closing
+
     def send(self, kind: int, payload: bytes = b"", seq: int = 0) -> None:
         """Queue one frame; it leaves at the end of this turn of the loop."""
         size = len(payload)
