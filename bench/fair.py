@@ -28,7 +28,7 @@ SERVER = (sys.executable, str(Path(__file__).with_name("echo.py")))
 OTHER = (*SERVER, "other")
 """The same program; the argument makes it another server."""
 
-ROUNDS = 5
+ROUNDS = 9
 CALLS = 500
 FLOOD_SECONDS = 600.0
 END_SECONDS = 10.0
@@ -82,14 +82,14 @@ def flood(argv: Sequence[str]) -> None:
 
 def measure(quiet: Sequence[str], loud: Sequence[str], rounds: int) -> Json:
     """Microseconds of a call of `quiet`, alone and beside a flood of `loud`, in turn. Raises MuxError."""
-    alone: list[float] = []
-    beside: list[float] = []
+    alone: list[list[float]] = []
+    beside: list[list[float]] = []
     with session(quiet) as lane:
         round_trips(lane, CALLS // 10)
         for _ in range(rounds):
-            alone += round_trips(lane, CALLS)
+            alone.append(round_trips(lane, CALLS))
             with flooded(loud):
-                beside += round_trips(lane, CALLS)
+                beside.append(round_trips(lane, CALLS))
     found: Json = {"alone": spread(alone), "beside_a_flood": spread(beside)}
     found["ratio"] = {
         name: round(found["beside_a_flood"][f"{name}_us"] / found["alone"][f"{name}_us"], 2) for name in ("p50", "p99")
@@ -97,10 +97,10 @@ def measure(quiet: Sequence[str], loud: Sequence[str], rounds: int) -> Json:
     return found
 
 
-def spread(seconds: list[float]) -> Json:
-    """Of round trips, in whole microseconds."""
-    parts = statistics.quantiles(seconds, n=100)
-    return {"p50_us": round(parts[49] * 1e6), "p99_us": round(parts[98] * 1e6)}
+def spread(rounds: list[list[float]]) -> Json:
+    """Of round trips, in whole microseconds: the median of the rounds."""
+    parts = [statistics.quantiles(seconds, n=100) for seconds in rounds]
+    return {f"p{n}_us": round(statistics.median(part[n - 1] for part in parts) * 1e6) for n in (50, 99)}
 
 
 def main() -> int:

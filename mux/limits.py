@@ -191,6 +191,11 @@ READ_BYTES = 256 * KIB
 SMALL_READ_BYTES = 32 * KIB
 """A shim's read while little comes, bytes: malloc serves it without the kernel. After a full one: READ_BYTES."""
 
+SESSION_TURN_LINES = 4
+SERVER_TURN_LINES = 16
+"""Lines of one session, and of one server, handled before everybody else has a turn: 0.1 ms, and 0.2. Answers go first:
+a queue in a server's output holds up all its sessions, one in a session's socket only that session."""
+
 SERVER_PIPE_BYTES = 256 * KIB
 """Room in each pipe of a server, where the system lets one choose: a megabyte passes in four turns instead of sixteen.
 Linux counts the pipes of all of a user's programs and makes new ones tiny from 64 MiB on: this leaves most of that."""

@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from subprocess import Popen
 from typing import cast
 
@@ -22,12 +22,19 @@ from mux.backend import logs, reap
 from mux.backend.exits import exit_watch
 from mux.backend.launch import LaunchFailed, launch
 from mux.backend.outbox import Outbox
+from mux.backend.portions import Portions
 from mux.backend.record import UpstreamRecord
 from mux.config.names import label
 from mux.core.events import Dispatch, LaunchSpec, ProcessExited, ProcessFailed, ProcessLine, ProcessStarted
 from mux.core.lines import LineBuffer, Oversize
 from mux.failpoints import ARMED, hit
-from mux.limits import OUTPUT_END_SECONDS, OVERSIZE_EDGE_BYTES, STOP_STEP_SECONDS, TREE_POLL_SECONDS
+from mux.limits import (
+    OUTPUT_END_SECONDS,
+    OVERSIZE_EDGE_BYTES,
+    SERVER_TURN_LINES,
+    STOP_STEP_SECONDS,
+    TREE_POLL_SECONDS,
+)
 
 
 class Child:
@@ -148,9 +155,11 @@ class Child:
     async def _serve(self, server: Popen[bytes], started: Callable[[], None]) -> None:
         """From running streams to the end of the tree and of the output."""
         lines = LineBuffer(limits.MESSAGE_BYTES, OVERSIZE_EDGE_BYTES)
-        output = _Reader(lambda data: self._lines(lines.feed(data)), self._turn.set)
+        said = Portions(self._loop, self._lines, SERVER_TURN_LINES)
+        output = _Reader(lambda data: said.put(lines.feed(data)), self._turn.set)
         errors = _Reader(self.stderr.feed)
-        await self._loop.connect_read_pipe(lambda: output, server.stdout)
+        source, _ = await self._loop.connect_read_pipe(lambda: output, server.stdout)
+        said.open(source)
         await self._loop.connect_read_pipe(lambda: errors, server.stderr)
         await self._loop.connect_write_pipe(lambda: self._stdin, server.stdin)
         started()
@@ -161,10 +170,11 @@ class Child:
             async with asyncio.timeout(OUTPUT_END_SECONDS):
                 await output.ended.wait()
                 await errors.ended.wait()
+        said.discard()
         for pipe in (output, errors, self._stdin):
             pipe.abort()
 
-    def _lines(self, lines: Iterable[bytes | Oversize]) -> None:
+    def _lines(self, lines: Sequence[bytes | Oversize]) -> None:
         if ARMED:
             hit("upstream.line")
         process = self.process

@@ -11,10 +11,11 @@ from mux import limits
 from mux.backend import logs
 from mux.backend.outbox import Outbox
 from mux.backend.park import Nap, Parking
+from mux.backend.portions import Portions
 from mux.core.events import Event, SessionEof, SessionLine, SessionOpened, SessionReady, SessionReplay
 from mux.errors import WireError
 from mux.failpoints import ARMED, hit
-from mux.limits import CLOSE_SECONDS, OVERSIZE_EDGE_BYTES
+from mux.limits import CLOSE_SECONDS, OVERSIZE_EDGE_BYTES, SESSION_TURN_LINES
 from mux.wire import frames
 
 _pack = frames.HEADER.pack
@@ -32,6 +33,7 @@ class Connection(asyncio.Protocol):
         self.name = name
         self._loop = loop
         self._reader = frames.FrameReader()
+        self._heard = Portions(loop, self._hear, SESSION_TURN_LINES)
         self.outbox = Outbox(loop, self._written)
         self._transport: asyncio.Transport | None = None
         self._ending: asyncio.TimerHandle | None = None
@@ -66,6 +68,7 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         self._closing = True
+        self._heard.discard()
         self.outbox.close()
         if self._transport is not None:
             self._transport.close()
@@ -84,6 +87,7 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """End the connection now, without a word."""
         self._closing = True
+        self._heard.discard()
         self.outbox.discard()
         if self._transport is not None:
             self._transport.abort()
@@ -95,6 +99,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(limits.HOST_SLOW_BYTES)
         self.outbox.open(self._transport)
+        self._heard.open(self._transport)
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -103,7 +108,7 @@ class Connection(asyncio.Protocol):
             hit("backend.frame")
         self.stirred = True
         try:
-            self.received(self._reader.feed(data))
+            self._heard.put(self._reader.feed(data))
         except WireError as error:
             self.drop(str(error))
 
@@ -116,6 +121,7 @@ class Connection(asyncio.Protocol):
         self._closing = True
         if exc is not None:
             self.because("its shim has ended")  # reset: it had not read all
+        self._heard.discard()
         self.outbox.discard()
         self._transport = None
         if self._ending is not None:
@@ -131,6 +137,12 @@ class Connection(asyncio.Protocol):
         if not self._closing and self._ending is not None:
             self._ending.cancel()
             self._ending = None
+
+    def _hear(self, batch: Sequence[frames.Frame]) -> None:
+        try:
+            self.received(batch)
+        except WireError as error:
+            self.drop(str(error))
 
     def _written(self, unread: int) -> None:
         if unread > limits.HOST_QUEUE_BYTES + self._largest:

@@ -92,6 +92,7 @@ def test_a_command_name_with_parentheses_and_spaces_is_read(directory: Path) -> 
 
 def test_the_environment_is_what_the_process_was_started_with(system: Any) -> None:
     with sleeper(env={"A": "1", "B": "\udcff"}) as process:
+        eventually("its exec is over", lambda: system.environment(process.pid))
         assert sorted(system.environment(process.pid).rstrip(b"\0").split(b"\0")) == [b"A=1", b"B=\xff"]
         process.kill()
 
