@@ -153,7 +153,7 @@ def crowds(ways: Sequence[Way], amount: Amount, step: Step) -> list[Json]:
     result: list[Json] = []
     for count in amount.crowds:
         for way in ways:
-            if count <= way.most:
+            if way.weighed and count <= way.most:
                 for park_after in (AWAKE, PARK_AFTER) if isinstance(way, Ours) else (AWAKE,):
                     step(f"{count} sessions, {way.name}{'' if park_after == AWAKE else ', asleep'}")
                     result.append(crowd(way, count, amount, park_after))

@@ -23,6 +23,7 @@ from mux.cli.private import PrivateBackend
 from mux.errors import MuxError
 
 SERVER = (sys.executable, str(Path(__file__).with_name("echo.py")))
+RELAY = (sys.executable, str(Path(__file__).with_name("relay.py")))
 AWAKE = "0"
 """`--park-after`: never."""
 
@@ -47,11 +48,11 @@ class Crew:
 
 @dataclass
 class Way:
-    """One way. `most`: sessions that it is measured with. shares: whether the sessions can have one server."""
+    """One way. `most`: sessions that it is measured with. weighed: whether crowds of it are."""
 
     name: str
     most: int = 100
-    shares: bool = True
+    weighed: bool = True
     _mark: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @contextlib.contextmanager
@@ -87,12 +88,24 @@ class Direct(Way):
     """No multiplexer: each session is a server."""
 
     def __init__(self) -> None:
-        super().__init__("direct", most=1000, shares=False)
+        super().__init__("direct", most=1000)
 
     @contextlib.contextmanager
     def ready(self, *, park_after: str = AWAKE, grace: float = 2.0) -> Generator[Sequence[str]]:
         del park_after, grace
         yield SERVER
+
+
+class Relays(Way):
+    """Two processes that do nothing stand between each session and a server of its own: what no shim can be below."""
+
+    def __init__(self) -> None:
+        super().__init__("two relays", most=8, weighed=False)
+
+    @contextlib.contextmanager
+    def ready(self, *, park_after: str = AWAKE, grace: float = 2.0) -> Generator[Sequence[str]]:
+        del park_after, grace
+        yield [*RELAY, *RELAY, *SERVER]
 
 
 class Ours(Way):
@@ -171,8 +184,8 @@ def _wait_for(port: int) -> None:
 
 
 def ways(against: Sequence[str], *, proxy: bool = True) -> list[Way]:
-    """Direct, us, mcp-proxy where it is installed, and each command prefix. Raises MuxError for one that is not."""
-    found: list[Way] = [Direct(), Ours()]
+    """Direct, relays, us, mcp-proxy where it is installed, each command prefix. Raises MuxError for one that is not."""
+    found: list[Way] = [Direct(), Relays(), Ours()]
     beside = Path(sys.executable).with_name("mcp-proxy")
     program = str(beside) if beside.exists() else shutil.which("mcp-proxy")
     if proxy and program is not None:

@@ -114,7 +114,9 @@ def test_a_run_has_each_measurement_of_each_way(run: Json) -> None:
     assert {size: at["mux-shim"]["n"] for size, at in run["round_trip"].items()} == dict(
         zip(map(str, SIZES), (20, 10, 2, 1), strict=True)
     )
-    assert {count: set(at) for count, at in run["rate"].items()} == {key: {"direct", "mux-shim"} for key in "12"}
+    assert {count: set(at) for count, at in run["rate"].items()} == {
+        key: {"direct", "two relays", "mux-shim"} for key in "12"
+    }
     assert run["start"]["warm"]["direct"]["n"] == 2
     crowd = {
         (one["way"], one["sessions"], one["asleep"]): one for one in run["crowd"] if one["servers"]["processes"] < 2
@@ -145,7 +147,7 @@ def test_its_files_are_tables_and_drawings(run: Json, tmp_path: Path) -> None:
 
 
 def test_another_multiplexer_is_measured_as_a_prefix_and_must_be_there() -> None:
-    assert [way.name for way in ways(["env -i X=1"], proxy=False)] == ["direct", "mux-shim", "env"]
+    assert [way.name for way in ways(["env -i X=1"], proxy=False)] == ["direct", "two relays", "mux-shim", "env"]
     with pytest.raises(MuxError, match="no other-mux on PATH"):
         ways(["other-mux run --"], proxy=False)
     env = ways(["env X=1"], proxy=False)[-1]
