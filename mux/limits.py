@@ -200,6 +200,11 @@ SERVER_PIPE_BYTES = 256 * KIB
 """Room in each pipe of a server, where the system lets one choose: a megabyte passes in four turns instead of sixteen.
 Linux counts the pipes of all of a user's programs and makes new ones tiny from 64 MiB on: this leaves most of that."""
 
+HEAP_BLOCK_BYTES = 4 * MIB
+HEAP_KEPT_BYTES = 8 * MIB
+"""The largest block that comes from the heap, and the most that the heap keeps when it is free. glibc would give every
+large message back to the kernel at once and have each page of the next one faulted in again: half of what it costs."""
+
 VIEW_BYTES = 32 * KIB
 """From here on a line is cut and joined by views, and written piece by piece: below, a copy costs less than a view."""
 

@@ -41,8 +41,13 @@ class LineBuffer:
 
     def feed(self, data: bytes) -> list[bytes | Oversize]:
         """Return the lines that `data` completes, in order."""
-        pieces = data.split(b"\n")
-        tail = pieces.pop()
+        end = data.find(b"\n")  # at memory speed, where `split` looks at byte after byte
+        if end < 0:
+            pieces, tail = [], data
+        elif end + 1 == len(data):
+            pieces, tail = [data[:end]], b""
+        else:
+            *pieces, tail = data.split(b"\n")
         lines: list[bytes | Oversize] = []
         if pieces:
             if self._chunks:

@@ -12,6 +12,7 @@ import sys
 
 from mux.errors import StartFailed
 from mux.failpoints import ARMED, VARIABLE, hit
+from mux.limits import HEAP_BLOCK_BYTES, HEAP_KEPT_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,13 @@ else:
 PASSED = (b"HOME", b"USER", b"LOGNAME", b"LANG", b"TZ", os.fsencode(VARIABLE))
 """What of the starter's environment the backend gets, beside a standard PATH: it serves other sessions too."""
 
-_PATH = b"/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+_GIVEN = {
+    b"PATH": b"/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+    b"MALLOC_MMAP_THRESHOLD_": b"%d" % HEAP_BLOCK_BYTES,
+    b"MALLOC_TRIM_THRESHOLD_": b"%d" % HEAP_KEPT_BYTES,
+}
+"""What it gets instead of the starter's, and what glibc reads before its first allocation."""
+
 _FIRST_FREE_FD = 3
 
 
@@ -132,9 +139,7 @@ def _default_signals() -> None:
 
 
 def _environment() -> dict[bytes, bytes]:
-    environment = {name: os.environb[name] for name in PASSED if name in os.environb}
-    environment[b"PATH"] = _PATH
-    return environment
+    return {name: os.environb[name] for name in PASSED if name in os.environb} | _GIVEN
 
 
 def _give_up(place: Place, status: int, reason: str) -> None:

@@ -15,6 +15,7 @@ from mux.failpoints import ARMED, hit
 from mux.limits import (
     BACKOFF_CEILING_SECONDS,
     EOF_WAIT_SECONDS,
+    HEAP_BLOCK_BYTES,
     READ_BYTES,
     SHIM_QUEUE_BYTES,
     SMALL_READ_BYTES,
@@ -75,6 +76,7 @@ class Relay:
 
     def run(self) -> int:
         """Relay until the host is gone; the exit code. The backend may come and go meanwhile."""
+        bytearray(HEAP_BLOCK_BYTES)  # once it is freed, which is at once, glibc keeps as much as a backend's heap does
         try:
             self._adopt(self._first)
             if self._woken:

@@ -99,7 +99,8 @@ def test_where_no_process_can_be_made_that_is_told_and_nothing_stays_open(
 
 def test_of_the_environment_only_what_is_no_sessions_own_is_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environb", {b"HOME": b"/h", b"TZ": b"UTC", b"PATH": b"/evil", b"TOKEN": b"t"})
-    assert spawn._environment() == {b"HOME": b"/h", b"TZ": b"UTC", b"PATH": spawn._PATH}
+    assert b"/evil" not in spawn._GIVEN.values()
+    assert spawn._environment() == {b"HOME": b"/h", b"TZ": b"UTC"} | spawn._GIVEN
 
 
 def test_a_start_that_is_given_up_after_its_starter_has_gone_ends_quietly(place: Place) -> None:
