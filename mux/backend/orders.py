@@ -15,6 +15,7 @@ from mux.backend.control import Arguments
 from mux.backend.runtime import Runtime
 from mux.core.events import Halt, Permit, Release, Restart
 from mux.errors import UsageError
+from mux.limits import SUCCESSION_SECONDS
 
 STOPPED = "it was stopped with `mux stop`; `mux start` or a new session brings it back"
 """What the sessions of what is stopped are told, and tell their hosts."""
@@ -23,7 +24,10 @@ Leave = Callable[[str, int], None]
 
 
 class _Order(msgspec.Struct):
-    """upstream: a server's number, None for all and the backend. hold_off: seconds for a successor to be started in."""
+    """upstream: a server's number, None for all and the backend.
+
+    hold_off: seconds for a successor to be started in; SUCCESSION_SECONDS at most, for GOAWAY has room for some weeks.
+    """
 
     upstream: int | None = None
     hold_off: float = 0.0
@@ -46,7 +50,8 @@ class Orders:
         answer = self._concerned(order.upstream)
         logs.event("info", "order.restart", upstream=order.upstream)
         if order.upstream is None:
-            self._soon(self._leave, "", round(order.hold_off * 1000))
+            hold_off = min(max(order.hold_off, 0.0), SUCCESSION_SECONDS)
+            self._soon(self._leave, "", round(hold_off * 1000))
         else:
             self._soon(self._runtime.dispatch, Restart(order.upstream))
         return answer

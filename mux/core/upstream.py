@@ -89,9 +89,9 @@ class Upstream:
         else:
             self.enter(State.BACKOFF, now)
             self.due = now + limits.RESTART_FIRST_SECONDS * 2 ** (len(recent) - 1)
-        self.process = 0
+        self.process = self.pid = 0
 
     def stopped(self, now: float) -> None:
         """It is gone because it was told to, or a pause after a failure is over."""
         self.enter(State.STOPPED, now)
-        self.process = 0
+        self.process = self.pid = 0
