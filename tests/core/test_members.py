@@ -113,12 +113,14 @@ class TestJoining:
 class TestHandingOver:
     """Two sessions wait for a server that turns out to bear one of them."""
 
-    def parting(self, *said: bytes) -> Play:
-        """B has said that behind its `initialize`, and goes to a server of its own, which is up and asked to open."""
+    def parting(self, *said: bytes, before: bytes = b"") -> Play:
+        """B says that behind its `initialize`, after A said `before`, and goes to a server that is its own."""
         play = Play()
         for session in (A, B):
             play(opened(session), welcome(session))
             play.run(host(session, 1, initialize()))
+        if before:
+            play.run(host(A, 2, before))
         for seq, line in enumerate(said, 2):
             play.run(host(B, seq, line))
         play(started(), up(initialize(U)))
@@ -152,9 +154,10 @@ class TestHandingOver:
         uid = listed.split(b'"id":')[1].split(b",")[0].decode()
         play(server(result(uid), 2), to(B, 3, result(7)), dismiss(B))
 
-    def test_a_subscription_that_waited_keeps_its_room_once(self) -> None:
+    @pytest.mark.parametrize("behind", [b"", ask(7, "resources/subscribe", TOPIC)])
+    def test_a_subscription_that_waited_keeps_its_room_once(self, behind: bytes) -> None:
         line = ask(7, "resources/subscribe", TOPIC)
-        play = self.parting(INITIALIZED, line)
+        play = self.parting(INITIALIZED, line, before=behind)
         session = play.pool.sessions[B]
         assert session.kept == {3: len(line)}
         assert session.kept_bytes == len(line)
