@@ -43,18 +43,32 @@ class Owner:
 
 
 class Sessions:
-    """Sessions that may sleep, each on a socket of its own, with its shim played by the test."""
+    """Sessions that may sleep, each on a socket of its own, with its shim played by the test.
+
+    asked: which were, in order. at_once: how many in each turn of the loop that asked any.
+    """
 
     def __init__(self) -> None:
         self.owner = Owner()
         self.asked: list[int] = []
+        self.at_once: list[int] = []
+        self._same_turn = False
         self.parking = Parking(self._quiet)
         self.connections: list[SessionConnection] = []
         self.shims: list[Far] = []
 
     def _quiet(self, session: int) -> bool:
         self.asked.append(session)
+        if self._same_turn:
+            self.at_once[-1] += 1
+        else:
+            self._same_turn = True
+            self.at_once.append(1)
+            asyncio.get_running_loop().call_soon(self._next_turn)
         return True
+
+    def _next_turn(self) -> None:
+        self._same_turn = False
 
     async def add(self, after: float = AFTER) -> tuple[SessionConnection, Far]:
         number = len(self.connections) + 1
@@ -129,6 +143,7 @@ async def test_only_so_many_are_asked_at_once_and_the_others_soon_after(
     for shim in sessions.shims:
         await hears(shim, frame(frames.PARK))
     assert sessions.asked == [1, 2, 3, 4, 5], "nobody twice, and in the order of their joining"
+    assert max(sessions.at_once) <= 2
 
 
 async def test_what_is_said_to_a_shim_that_thinks_about_sleep_counts_as_unread(
