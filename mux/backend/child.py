@@ -170,7 +170,7 @@ class Child:
             async with asyncio.timeout(OUTPUT_END_SECONDS):
                 await output.ended.wait()
                 await errors.ended.wait()
-        said.discard()
+        said.finish()
         for pipe in (output, errors, self._stdin):
             pipe.abort()
 

@@ -49,9 +49,17 @@ class Portions(Generic[Item]):
                 self._source.pause_reading()
             self._next()
 
+    def finish(self) -> None:
+        """Hand on all that waits, at once: nothing more will be read."""
+        rest = self._waiting[self._at :]
+        self.discard()
+        if rest:
+            self._take(rest)
+
     def discard(self) -> None:
         """Drop what waits, and leave the source alone: it has ended."""
         self._waiting.clear()
+        self._at = 0
         self._source = None
 
     def _next(self) -> None:

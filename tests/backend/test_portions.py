@@ -125,6 +125,17 @@ async def test_who_discards_while_taking_gets_no_more() -> None:
     assert taken == [0, 1, 2]
 
 
+async def test_at_the_end_all_that_waits_is_taken_at_once_and_only_once() -> None:
+    peer = Peer()
+    peer.portions.put(range(4 * MOST + 1))
+    await peer.next()
+    peer.portions.finish()
+    assert peer.items == list(range(4 * MOST + 1))
+    await peer.next()
+    peer.portions.finish()
+    assert peer.items == list(range(4 * MOST + 1))
+
+
 async def test_without_a_source_it_does_the_same() -> None:
     taken: list[int] = []
     portions: Portions[int] = Portions(asyncio.get_running_loop(), taken.extend, MOST)
