@@ -41,13 +41,9 @@ class LineBuffer:
 
     def feed(self, data: bytes) -> list[bytes | Oversize]:
         """Return the lines that `data` completes, in order."""
-        end = data.find(b"\n")  # at memory speed, where `split` looks at byte after byte
-        if end < 0:
-            pieces, tail = [], data
-        elif end + 1 == len(data):
-            pieces, tail = [data[:end]], b""
-        else:
-            *pieces, tail = data.split(b"\n")
+        # Within a long line `in` is as fast as memory, where `split` looks at byte after byte.
+        pieces = data.split(b"\n") if 0x0A in data else [data]
+        tail = pieces.pop()
         lines: list[bytes | Oversize] = []
         if pieces:
             if self._chunks:

@@ -28,13 +28,8 @@ class Splitter:
 
         `data` is at most `limit` long, so no other line of it can be oversize.
         """
-        end = data.find(b"\n")  # at memory speed, where `split` looks at byte after byte
-        if end < 0:
-            lines, rest = [], data
-        elif end + 1 == len(data):
-            lines, rest = [data[:end]], b""
-        else:
-            *lines, rest = data.split(b"\n")
+        lines = data.split(b"\n") if 0x0A in data else [data]  # `in` is as fast as memory, `split` is not
+        rest = lines.pop()
         oversize = False
         if lines and self._held:
             lines[0], oversize = self._finish(lines[0])
