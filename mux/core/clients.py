@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mux.core.envelope import Malformed, find_in
-from mux.core.scan import members
+from mux.core.envelope import find_in
+from mux.core.scan import Malformed, members
 
 if TYPE_CHECKING:
     from mux.core.envelope import Request

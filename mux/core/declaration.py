@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mux.core import members
-from mux.core.envelope import Malformed, find_in_result
+from mux.core.envelope import find_in_result
 from mux.core.identity import DIRECTORY, PROJECT, SESSION, WIDTH
 from mux.core.methods import Era
 from mux.core.noise import PROJECT_DIRECTORIES
+from mux.core.scan import Malformed
 
 if TYPE_CHECKING:
     from mux.core.envelope import Answer

@@ -347,24 +347,3 @@ def _classify(line: bytes, spans: dict[bytes, Span]) -> Message:
     return Rejected(
         INVALID_REQUEST, "A JSON-RPC message has a method, or an id and either a result or an error.", raw or b"null"
     )
-
-
-__all__ = [
-    "Answer",
-    "Malformed",
-    "Message",
-    "Notification",
-    "Rejected",
-    "Request",
-    "error_line",
-    "find_in",
-    "find_in_result",
-    "find_progress",
-    "find_token",
-    "id_key",
-    "read_host",
-    "read_server",
-    "renamed",
-    "result_line",
-    "splice",
-]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mux import errors
-from mux.core.envelope import Malformed, error_line, find_in
-from mux.core.scan import find
+from mux.core.envelope import error_line, find_in
+from mux.core.scan import Malformed, find
 
 if TYPE_CHECKING:
     from mux.core.envelope import Answer, Request

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from mux.core import levels, listens, questions, subscriptions, tasks
 from mux.core.actions import Deliver
-from mux.core.envelope import Malformed, Notification, find_in, find_progress, find_token, splice
+from mux.core.envelope import Notification, find_in, find_progress, find_token, splice
 from mux.core.identity import SHARE
 from mux.core.methods import LIST_CHANGED, Era
-from mux.core.scan import unescape
+from mux.core.scan import Malformed, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -13,8 +13,9 @@ import msgspec
 
 from mux.core import faults
 from mux.core.actions import Deliver, Keep
-from mux.core.envelope import Malformed, find_token, result_line, splice
+from mux.core.envelope import find_token, result_line, splice
 from mux.core.neutral import adapted
+from mux.core.scan import Malformed
 from mux.core.upstream import State
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from mux.core.envelope import Malformed, find_token, renamed, splice
+from mux.core.envelope import find_token, renamed, splice
 from mux.core.methods import REPEATABLE
+from mux.core.scan import Malformed
 from mux.limits import CANCELLED_SECONDS, ID_BYTES, TOMBSTONE_SECONDS, TOMBSTONES
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mux.core.actions import Acknowledge, Keep
-from mux.core.envelope import Malformed, Request, find_in, read_host, splice
+from mux.core.envelope import Request, find_in, read_host, splice
+from mux.core.scan import Malformed
 
 if TYPE_CHECKING:
     from mux.core.envelope import Answer, Notification

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from mux.core import faults
 from mux.core.actions import Deliver, Keep
-from mux.core.envelope import Malformed, find_in, find_in_result, splice
+from mux.core.envelope import find_in, find_in_result, splice
 from mux.core.methods import LISTEN
+from mux.core.scan import Malformed
 from mux.core.upstream import State
 
 if TYPE_CHECKING:

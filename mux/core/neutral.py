@@ -10,8 +10,8 @@ from __future__ import annotations
 import msgspec
 
 from mux import __version__
-from mux.core.envelope import Malformed, Request, find_in_result, read_host, splice
-from mux.core.scan import members
+from mux.core.envelope import Request, find_in_result, read_host, splice
+from mux.core.scan import Malformed, members
 
 VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 """Versions that begin with `initialize`, oldest first."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from mux import limits
 from mux.core import lifecycle, tasks
 from mux.core.actions import Acknowledge, Forward, Keep
-from mux.core.envelope import Malformed, find_in, id_key, splice
+from mux.core.envelope import find_in, id_key, splice
 from mux.core.methods import SETS_STATE, Era
+from mux.core.scan import Malformed
 
 if TYPE_CHECKING:
     from mux.core.envelope import Notification

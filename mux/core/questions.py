@@ -13,7 +13,6 @@ from mux.core import tasks
 from mux.core.actions import Deliver, Log
 from mux.core.envelope import (
     Answer,
-    Malformed,
     Request,
     error_line,
     find_in,
@@ -24,7 +23,7 @@ from mux.core.envelope import (
     splice,
 )
 from mux.core.methods import CAPABILITY_OF_QUESTION, MAY_ASK
-from mux.core.scan import elements, find
+from mux.core.scan import Malformed, elements, find
 from mux.limits import SURVEY_SECONDS, TOMBSTONES
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from mux.core import faults, intake, levels, listens, subscriptions
 from mux.core.actions import Acknowledge, Deliver, Keep
-from mux.core.envelope import Answer, Malformed, Message, Notification, Rejected, Request, id_key, read_host
+from mux.core.envelope import Answer, Message, Notification, Rejected, Request, id_key, read_host
 from mux.core.methods import LISTEN, REPEATABLE, REPEATABLE_NOTIFICATIONS, SAFE, SUBSCRIBE
+from mux.core.scan import Malformed
 
 if TYPE_CHECKING:
     from mux.core.events import SessionReplay

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from mux import errors, limits
 from mux.core import faults, handshake, levels, lifecycle, listens, notices, questions, subscriptions, tasks
 from mux.core.actions import Acknowledge, Deliver, Forward
-from mux.core.envelope import Answer, Malformed, Notification, Request, error_line, find_in, renamed, splice
+from mux.core.envelope import Answer, Notification, Request, error_line, find_in, renamed, splice
 from mux.core.handshake import Handshake
 from mux.core.ids import Ids
 from mux.core.levels import Levels
 from mux.core.methods import LISTEN, Era
 from mux.core.questions import Questions
 from mux.core.quota import Quota
+from mux.core.scan import Malformed
 from mux.core.session import State as SessionState
 from mux.core.session import rest
 from mux.core.subscriptions import Subscriptions

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from mux.core import scan
 from mux.core.actions import Deliver
-from mux.core.envelope import Malformed, error_line, find_in, find_in_result, id_key
+from mux.core.envelope import error_line, find_in, find_in_result, id_key
+from mux.core.scan import Malformed
 from mux.errors import INVALID_PARAMS
 from mux.limits import TOMBSTONES
 

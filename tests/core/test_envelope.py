@@ -13,7 +13,6 @@ from mux import errors
 from mux.core import envelope, scan
 from mux.core.envelope import (
     Answer,
-    Malformed,
     Message,
     Notification,
     Rejected,
@@ -29,6 +28,7 @@ from mux.core.envelope import (
     result_line,
     splice,
 )
+from mux.core.scan import Malformed
 from mux.limits import ID_BYTES
 from tests.core.layouts import (
     MARKER,

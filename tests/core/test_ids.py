@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mux.core import ids as module
-from mux.core.envelope import Malformed
 from mux.core.ids import Ids
+from mux.core.scan import Malformed
 from mux.limits import CANCELLED_SECONDS, ID_BYTES, TOMBSTONE_SECONDS
 from tests.core.sessions import call, session
 
