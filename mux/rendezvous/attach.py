@@ -21,8 +21,7 @@ from mux.limits import (
     READ_BYTES,
 )
 from mux.rendezvous import peer
-from mux.rendezvous.paths import unusable
-from mux.rendezvous.sockets import unix_stream
+from mux.rendezvous.paths import connected
 from mux.wire.frames import (
     HELLO,
     NEVER,
@@ -115,7 +114,7 @@ def connect(places: Sequence[Place], hello: bytes) -> Attached:
         if not place.exists():
             continue
         try:
-            sock = _connect(place)
+            sock = connected(place)
         except BlockingIOError as error:
             raise AttachTimeout(f"the backend at {place.socket} is too busy to take a connection") from error
         if sock is not None:
@@ -213,7 +212,7 @@ class _Loop:
         for number, place in enumerate(self._places):
             if number and not _usable(place):
                 continue
-            sock = _connect(place)
+            sock = connected(place)
             if sock is not None:
                 return sock, place
         return None
@@ -323,27 +322,6 @@ def _usable(place: Place) -> bool:
         return place.exists()
     except RendezvousError:
         return False
-
-
-def _connect(place: Place) -> Socket | None:
-    """A connection, None where nobody listens. Raises BlockingIOError if the backlog is full, Denied if forbidden."""
-    try:
-        sock = unix_stream()
-    except OSError as error:
-        raise Denied(f"Unix sockets are forbidden here: {error.strerror}") from error
-    try:
-        sock.settimeout(BACKOFF_CEILING_SECONDS)
-        sock.connect(place.socket)
-    except (FileNotFoundError, ConnectionRefusedError):
-        sock.close()
-        return None
-    except (BlockingIOError, TimeoutError) as error:
-        sock.close()
-        raise BlockingIOError(*error.args) from error
-    except OSError as error:
-        sock.close()
-        raise unusable(f"cannot connect to {place.socket}", error) from error
-    return sock
 
 
 def _refused(payload: bytes, patience: _Patience) -> float:

@@ -1,4 +1,4 @@
-"""Where a backend is met: the runtime directory, its checks, and the names in it.
+"""Where a backend is met: the runtime directory, its checks, the names in it, and a connection to one.
 
 The directory is the same for every host of a user, so it never derives from TMPDIR or XDG_RUNTIME_DIR: some hosts
 drop them. A directory that is not ours, or open to others, is refused and never repaired.
@@ -11,9 +11,14 @@ import stat
 import sys
 
 from mux.errors import Denied, PathTooLong, RendezvousError, UnsafePath, UsageError
-from mux.limits import SUN_PATH_BYTES
+from mux.limits import BACKOFF_CEILING_SECONDS, SUN_PATH_BYTES
 from mux.rendezvous import confinement
+from mux.rendezvous.sockets import unix_stream
 from mux.wire.frames import MAJOR
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mux.rendezvous.sockets import Socket
 
 _CS_DARWIN_USER_TEMP_DIR = 65537
 _SUFFIX = ".sock"
@@ -138,3 +143,27 @@ def places(socket: str | None = None) -> list[Place]:
     mark = confinement.mark()
     full = f"{name}-{MAJOR}-{mark}" if mark else f"{name}-{MAJOR}"
     return [Place(f"{directory}/{full}{_SUFFIX}") for directory in runtime_directories()]
+
+
+def connected(place: Place) -> Socket | None:
+    """A connection to a backend, None where nobody listens.
+
+    Raises BlockingIOError if the backlog is full, Denied where it is forbidden, RendezvousError if it cannot be.
+    """
+    try:
+        sock = unix_stream()
+    except OSError as error:
+        raise Denied(f"Unix sockets are forbidden here: {error.strerror}") from error
+    try:
+        sock.settimeout(BACKOFF_CEILING_SECONDS)
+        sock.connect(place.socket)
+    except (FileNotFoundError, ConnectionRefusedError):
+        sock.close()
+        return None
+    except (BlockingIOError, TimeoutError) as error:
+        sock.close()
+        raise BlockingIOError(*error.args) from error
+    except OSError as error:
+        sock.close()
+        raise unusable(f"cannot connect to {place.socket}", error) from error
+    return sock

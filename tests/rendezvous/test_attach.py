@@ -19,7 +19,7 @@ import pytest
 from mux.errors import AttachTimeout, Denied, NoBackend, RendezvousError, StartFailed
 from mux.limits import HELLO_BYTES
 from mux.rendezvous import attach as attaching
-from mux.rendezvous import birth, failure, peer
+from mux.rendezvous import birth, failure, paths, peer
 from mux.rendezvous.attach import attach, connect
 from mux.rendezvous.lock import try_lock
 from mux.rendezvous.paths import Place
@@ -398,7 +398,7 @@ def test_a_sandbox_without_unix_sockets_is_a_denial(place: Place, monkeypatch: p
     def forbidden() -> socket.socket:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(attaching, "unix_stream", forbidden)
+    monkeypatch.setattr(paths, "unix_stream", forbidden)
     with pytest.raises(Denied):
         attach([place], HELLO_PAYLOAD, start=never_start)
 
