@@ -196,6 +196,17 @@ SERVER_TURN_LINES = 16
 """Lines of one session, and of one server, handled before everybody else has a turn: 0.1 ms, and 0.2. Answers go first:
 a queue in a server's output holds up all its sessions, one in a session's socket only that session."""
 
+FLOOD_RATE = 8000
+MODEST_RATE = 4000
+RATE_SECONDS = 0.02
+LINE_BYTES = 16 * KIB
+PACED_RATE = 1000
+PACED_SECONDS = 0.25
+MODEST_SECONDS = 1.0
+"""Lines a second, over RATE_SECONDS, above which a session floods, and below which it is modest, as one call after the
+other is; so many bytes of a line count as one more. Until MODEST_SECONDS after somebody modest has spoken PACED_RATE is
+taken of a flood, which waits PACED_SECONDS at most: no person or model is as fast, and two cores have room for both."""
+
 SERVER_PIPE_BYTES = 256 * KIB
 """Room in each pipe of a server, where the system lets one choose: a megabyte passes in four turns instead of sixteen.
 Linux counts the pipes of all of a user's programs and makes new ones tiny from 64 MiB on: this leaves most of that."""

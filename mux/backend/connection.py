@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 from mux import limits
 from mux.backend import logs
 from mux.backend.outbox import Outbox
+from mux.backend.pace import Speaker
 from mux.backend.park import Nap, Parking
-from mux.backend.portions import Portions
+from mux.backend.portions import Portions, never
 from mux.core.events import Event, SessionEof, SessionLine, SessionOpened, SessionReady, SessionReplay
 from mux.errors import WireError
 from mux.failpoints import ARMED, hit
@@ -29,11 +30,17 @@ class Connection(asyncio.Protocol):
     HOST_SLOW_SECONDS; beyond that the connection is dropped, with a line in the log.
     """
 
-    def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        name: str,
+        loop: asyncio.AbstractEventLoop,
+        pause: Callable[[Sequence[frames.Frame]], float] = never,
+    ) -> None:
+        """pause: seconds that must pass after such frames before the next are taken."""
         self.name = name
         self._loop = loop
         self._reader = frames.FrameReader()
-        self._heard = Portions(loop, self._hear, SESSION_TURN_LINES)
+        self._heard = Portions(loop, self._hear, SESSION_TURN_LINES, pause)
         self.outbox = Outbox(loop, self._written)
         self._transport: asyncio.Transport | None = None
         self._ending: asyncio.TimerHandle | None = None
@@ -188,8 +195,10 @@ class SessionConnection(Connection):
         loop: asyncio.AbstractEventLoop,
         parking: Parking,
         park_after: float,
+        speaker: Speaker,
     ) -> None:
-        super().__init__(f"session-{event.session}", loop)
+        super().__init__(f"session-{event.session}", loop, speaker.pause)
+        self._speaker = speaker
         self.peer = peer
         self.session = event.session
         self._event = event
@@ -274,6 +283,7 @@ class SessionConnection(Connection):
     def lost(self) -> None:
         if self._nap is not None:
             self._nap.end()
+        self._speaker.leave()
         self._owner.closed(self.session)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from mux import limits
 from mux.backend import logs
 from mux.backend.connection import Connection, Peer, SessionConnection
+from mux.backend.pace import Pace
 from mux.backend.park import Parking, park_after
 from mux.backend.runtime import Runtime
 from mux.core.events import SessionOpened
@@ -58,6 +59,7 @@ class Server:
         self._control = control
         self._parking = parking
         self._loop = asyncio.get_running_loop()
+        self._pace = Pace(self._loop.time)
         self._pause: asyncio.TimerHandle | None = None
         self._greetings = 0
         self._sessions = 0
@@ -192,7 +194,9 @@ class Server:
                 _deny(sock, str(error))
                 return
             who = Peer(pid, hello.version, time.monotonic())
-            connection = SessionConnection(event, who, self._runtime, self._loop, self._parking, park_after(hello))
+            connection = SessionConnection(
+                event, who, self._runtime, self._loop, self._parking, park_after(hello), self._pace.join()
+            )
         await self._loop.connect_accepted_socket(lambda: connection, sock)
 
     def _take_stdin(self, sock: socket.socket, pid: int, session: bytes, received: list[int]) -> None:

@@ -16,6 +16,7 @@ import pytest_asyncio
 from mux import limits
 from mux.backend import park
 from mux.backend.connection import Peer, SessionConnection
+from mux.backend.pace import Pace
 from mux.backend.park import Parking
 from mux.core.events import Event, SessionOpened
 from mux.limits import PARK_AT_ONCE
@@ -74,7 +75,9 @@ class Sessions:
         number = len(self.connections) + 1
         event = SessionOpened(number, b"key", spec("/bin/cat"), 1.0)
         loop = asyncio.get_running_loop()
-        made = SessionConnection(event, Peer(PID, b"1", 0.0), self.owner, loop, self.parking, after)
+        made = SessionConnection(
+            event, Peer(PID, b"1", 0.0), self.owner, loop, self.parking, after, Pace(loop.time).join()
+        )
         shim = await join(made)
         self.connections.append(made)
         self.shims.append(shim)

@@ -14,13 +14,17 @@ MOST = 3
 
 
 class Peer:
-    """A source that is read while `reading`, and what was taken of it: (turn of the loop, items)."""
+    """A source that is read while `reading`, and what was taken of it: (turn of the loop, items).
 
-    def __init__(self) -> None:
+    pauses: after the first portions, seconds; none after later ones.
+    """
+
+    def __init__(self, pauses: Sequence[float] = ()) -> None:
         self.reading = True
         self.turn = 0
+        self._pauses = list(pauses)
         self.taken: list[tuple[int, list[int]]] = []
-        self.portions: Portions[int] = Portions(asyncio.get_running_loop(), self._take, MOST)
+        self.portions: Portions[int] = Portions(asyncio.get_running_loop(), self._take, MOST, self._pause)
         self.portions.open(self)
 
     def pause_reading(self) -> None:
@@ -41,6 +45,10 @@ class Peer:
     async def next(self) -> None:
         self.turn += 1
         await asyncio.sleep(0)
+
+    def _pause(self, portion: Sequence[int]) -> float:
+        assert portion
+        return self._pauses.pop(0) if self._pauses else 0.0
 
     def _take(self, items: Sequence[int]) -> None:
         self.taken.append((self.turn, list(items)))
@@ -134,6 +142,43 @@ async def test_at_the_end_all_that_waits_is_taken_at_once_and_only_once() -> Non
     await peer.next()
     peer.portions.finish()
     assert peer.items == list(range(4 * MOST + 1))
+
+
+async def test_after_a_portion_with_a_pause_the_next_waits_and_nothing_is_read() -> None:
+    peer = Peer(pauses=[0.0, 3600.0])
+    peer.portions.put(range(4 * MOST))
+    for _ in range(5):
+        await peer.next()
+    assert peer.items == list(range(2 * MOST))
+    assert not peer.reading
+
+
+async def test_the_pause_after_the_last_portion_holds_up_what_comes_next() -> None:
+    peer = Peer(pauses=[0.001, 0.0])
+    peer.portions.put(range(MOST))
+    assert peer.items == [0, 1, 2]
+    assert not peer.reading
+    peer.portions.put([MOST])
+    await peer.next()
+    await peer.until_read()
+    assert peer.items == [0, 1, 2, 3]
+
+
+async def test_a_pause_of_which_nothing_came_ends() -> None:
+    peer = Peer(pauses=[0.001])
+    peer.portions.put(range(MOST))
+    await peer.until_read()
+    peer.portions.put([MOST])
+    assert peer.items == [0, 1, 2, 3]
+    assert peer.reading
+
+
+async def test_what_is_discarded_in_a_pause_is_never_taken() -> None:
+    peer = Peer(pauses=[0.001])
+    peer.portions.put(range(2 * MOST))
+    peer.portions.discard()
+    await asyncio.sleep(0.01)
+    assert peer.items == [0, 1, 2]
 
 
 async def test_without_a_source_it_does_the_same() -> None:

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from mux import limits
 from mux.backend.connection import Peer, SessionConnection
+from mux.backend.pace import Pace
 from mux.backend.park import Parking
 from mux.core.events import Event, SessionEof, SessionLine, SessionOpened, SessionReady, SessionReplay
 from mux.limits import OVERSIZE_EDGE_BYTES
@@ -67,7 +68,7 @@ class Session:
         event = SessionOpened(1, b"key", spec("/bin/cat"), 1.0, **opened)
         client = Peer(os.getpid(), b"1", time.monotonic())
         loop = asyncio.get_running_loop()
-        self.connection = SessionConnection(event, client, self.owner, loop, self.parking, 0)
+        self.connection = SessionConnection(event, client, self.owner, loop, self.parking, 0, Pace(loop.time).join())
         self.far: Far
 
     async def close(self) -> None:

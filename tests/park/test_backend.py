@@ -14,6 +14,7 @@ import pytest
 
 from mux import limits
 from mux.backend.connection import Peer, SessionConnection
+from mux.backend.pace import Pace
 from mux.backend.park import Parking, State, park_after
 from mux.core.events import Event, LaunchSpec, SessionOpened
 from mux.wire.frames import (
@@ -95,7 +96,9 @@ class World:
         self.parking = Parking(lambda _session: self.owner.quiet)
         self.loop = asyncio.get_running_loop()
         event = SessionOpened(1, b"key", SPEC, 1.0)
-        self.connection = SessionConnection(event, Peer(PID, b"1", 0.0), self.owner, self.loop, self.parking, after)
+        self.connection = SessionConnection(
+            event, Peer(PID, b"1", 0.0), self.owner, self.loop, self.parking, after, Pace(self.loop.time).join()
+        )
         self.transport = Transport()
         self.connection.connection_made(cast("Any", self.transport))
         self.host, self.stdin = os.pipe()
