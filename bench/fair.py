@@ -29,7 +29,7 @@ OTHER = (*SERVER, "other")
 """The same program; the argument makes it another server."""
 
 ROUNDS = 9
-CALLS = 500
+CALLS = 2000
 FLOOD_SECONDS = 600.0
 END_SECONDS = 10.0
 
