@@ -1,6 +1,7 @@
+"""What a line is, where its id stands, and what becomes of it when it is renamed. MCP base protocol, "Messages"."""
+
 from __future__ import annotations
 
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from mux import errors
-from mux.core import envelope, scan
+from mux.core import envelope
 from mux.core.envelope import (
     Answer,
     Message,
@@ -18,9 +18,6 @@ from mux.core.envelope import (
     Rejected,
     Request,
     error_line,
-    find_in,
-    find_in_result,
-    find_progress,
     find_token,
     id_key,
     read_host,
@@ -28,8 +25,6 @@ from mux.core.envelope import (
     result_line,
     splice,
 )
-from mux.core.scan import Malformed
-from mux.limits import ID_BYTES
 from tests.core.layouts import (
     MARKER,
     NAMES,
@@ -38,9 +33,7 @@ from tests.core.layouts import (
     Pairs,
     answers,
     assemble,
-    escaped,
     ids,
-    json_values,
     literal,
     marked,
     messages,
@@ -48,13 +41,11 @@ from tests.core.layouts import (
     notifications,
     parse,
     requests,
-    small_ids,
-    styles,
     values,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
 
 def plain(message: Message) -> tuple[Any, ...]:
@@ -66,11 +57,6 @@ def plain(message: Message) -> tuple[Any, ...]:
     if isinstance(message, Answer):
         return (Answer, message.line, message.id, message.span, message.failed)
     return (Rejected, message.code, message.reason, message.id)
-
-
-def text_lines(data: bytes) -> list[str]:
-    """What a server sees that reads its stdin in text mode."""
-    return list(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
 
 
 def is_id(value: object) -> bool:
@@ -253,208 +239,6 @@ def test_no_byte_at_any_place_makes_a_reader_raise(line: bytes, wrong: bytes) ->
                 find_token(message)
 
 
-# --- what is refused --------------------------------------------------------------------------
-
-DEEP = 100_000
-
-REFUSED = [
-    (b"", errors.PARSE_ERROR, b"null"),
-    (b"hello", errors.PARSE_ERROR, b"null"),
-    (b'{"jsonrpc":"2.0","id":1,"method":"x"', errors.PARSE_ERROR, b"null"),
-    (b'{"jsonrpc":"2.0","id":1,"method":"x"}}', errors.PARSE_ERROR, b"null"),
-    (b'{"jsonrpc":"2.0","id":1,"method":"x","params":[1NaN]}', errors.PARSE_ERROR, b"null"),
-    (b'{"jsonrpc":"2.0","id":1,"method":"x","params":"\xff"}', errors.PARSE_ERROR, b"null"),
-    (b'{"jsonrpc":"2.0","id":1,"method":"x","params":"\xed\xa0\x80"}', errors.PARSE_ERROR, b"null"),
-    (b'\xef\xbb\xbf{"jsonrpc":"2.0","id":1,"method":"x"}', errors.PARSE_ERROR, b"null"),
-    (b'[{"jsonrpc":"2.0","id":1,"method":"x"}]', errors.INVALID_REQUEST, b"null"),
-    (b'"x"', errors.INVALID_REQUEST, b"null"),
-    (b"1", errors.INVALID_REQUEST, b"null"),
-    (b"NaN", errors.INVALID_REQUEST, b"null"),
-    (b"{}", errors.INVALID_REQUEST, b"null"),
-    (b'{"jsonrpc":"2.0"}', errors.INVALID_REQUEST, b"null"),
-    (b'{"jsonrpc":"2.0","id":null,"method":"x"}', errors.INVALID_REQUEST, b"null"),
-    (b'{"jsonrpc":"2.0","id":[1],"method":"x"}', errors.INVALID_REQUEST, b"null"),
-    (b'{"jsonrpc":"2.0","id":{},"method":"x"}', errors.INVALID_REQUEST, b"null"),
-    (b'{"jsonrpc":"2.0","id":true,"method":"x"}', errors.INVALID_REQUEST, b"null"),
-    (b'{"jsonrpc":"2.0","id":NaN,"method":"x"}', errors.INVALID_REQUEST, b"null"),
-    (b'{"jsonrpc":"2.0","id":-Infinity,"method":"x"}', errors.INVALID_REQUEST, b"null"),
-    (b'{"id":1,"method":"x"}', errors.INVALID_REQUEST, b"1"),
-    (b'{"jsonrpc":"1.0","id":"a","method":"x"}', errors.INVALID_REQUEST, b'"a"'),
-    (b'{"jsonrpc":2.0,"id":1,"method":"x"}', errors.INVALID_REQUEST, b"1"),
-    (b'{"jsonrpc":"2.0","id":1,"method":5}', errors.INVALID_REQUEST, b"1"),
-    (b'{"jsonrpc":"2.0","method":null}', errors.INVALID_REQUEST, b"null"),
-    (b'{"jsonrpc":"2.0","id":1,"method":"x","result":{}}', errors.INVALID_REQUEST, b"1"),
-    (b'{"jsonrpc":"2.0","method":"x","error":{}}', errors.INVALID_REQUEST, b"null"),
-    (b'{"jsonrpc":"2.0","id":1}', errors.INVALID_REQUEST, b"1"),
-    (b'{"jsonrpc":"2.0","id":1,"result":{},"error":{}}', errors.INVALID_REQUEST, b"1"),
-    (b'{"jsonrpc":"2.0","result":{}}', errors.INVALID_REQUEST, b"null"),
-    (b'{"jsonrpc":"2.0","id":1,"ID":2,"method":"x"}', errors.INVALID_REQUEST, b"null"),
-    (b'{"jsonrpc":"2.0","Id":2,"method":"x"}', errors.INVALID_REQUEST, b"null"),
-    (b'{"jsonrpc":"2.0","id":1,"method":"x"}\r ', errors.INVALID_REQUEST, b"null"),
-    (b'\r{"jsonrpc":"2.0","id":1,"method":"x"}', errors.INVALID_REQUEST, b"null"),
-    (
-        b'{"jsonrpc":"2.0","id":1,"method":"x","params":' + b"[" * DEEP + b"]" * DEEP + b"}",
-        errors.INVALID_REQUEST,
-        b"null",
-    ),
-    (b"[" * DEEP, errors.INVALID_REQUEST, b"null"),
-]
-
-
-@pytest.mark.parametrize(("line", "code", "id_"), REFUSED, ids=range(len(REFUSED)))
-def test_what_is_no_message_is_refused_with_its_code(line: bytes, code: int, id_: bytes) -> None:
-    message = read_host(line)
-    assert isinstance(message, Rejected)
-    assert (message.code, message.id) == (code, id_)
-    assert json.loads(error_line(message.id, message.code, message.reason))["error"]["message"] == message.reason
-
-
-@given(
-    st.sampled_from(NAMES),
-    st.sampled_from([literal, escaped]),
-    json_values,
-    requests() | notifications() | answers(),
-    st.sampled_from([1, -1]),
-)
-def test_a_name_of_a_message_stands_in_it_once(
-    name: str, spell: Callable[[str], bytes], value: bytes, known: Known, order: int
-) -> None:
-    assume(name in known.spans)
-    member = spell(name) + b":" + value
-    inner = known.line.strip()[1:-1]
-    line = b"{" + b",".join([member, inner][::order]) + b"}"
-    message = read_host(line)
-    assert isinstance(message, Rejected)
-    assert message.reason == f"{name!r} stands twice in this message."
-
-
-def test_a_line_that_the_scanner_can_not_follow_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def lost(_line: bytes) -> list[tuple[bytes, int, int]]:
-        raise Malformed("two parsers disagree")
-
-    monkeypatch.setattr(scan, "members", lost)
-    message = read_host(b'{"jsonrpc":"2.0", "method":"x"}')
-    assert message == Rejected(errors.PARSE_ERROR, "This line is not JSON: two parsers disagree.")
-
-
-def test_names_without_meaning_may_stand_twice() -> None:
-    message = read_host(b'{"jsonrpc":"2.0","x":1,"id":5,"method":"m","x":2}')
-    assert isinstance(message, Request)
-    assert message.id == b"5"
-
-
-@pytest.mark.parametrize("size", [ID_BYTES, ID_BYTES + 1])
-@pytest.mark.parametrize(
-    "template", [b'{"jsonrpc":"2.0","id":%b,"method":"x"}', b'{"method":"x","id":%b, "jsonrpc":"2.0"}']
-)
-def test_an_id_may_be_so_long_whatever_the_layout(template: bytes, size: int) -> None:
-    for id_ in (b'"' + b"x" * (size - 2) + b'"', b"9" * size):
-        message = read_host(template % id_)
-        assert isinstance(message, Request if size <= ID_BYTES else Rejected)
-
-
-@settings(max_examples=300)
-@given(mutated())
-def test_a_reader_in_text_mode_sees_one_line_in_what_we_took_for_one(line: bytes) -> None:
-    message = read_host(line)
-    if not isinstance(message, Rejected):
-        assert len(text_lines(line + b"\n")) == 1
-
-
-def test_a_message_hidden_behind_a_carriage_return_goes_nowhere() -> None:
-    hidden = b'{"jsonrpc":"2.0","id":1048576,"method":"tools/call"}'
-    line = b'{"jsonrpc":"2.0","id":1,"method":"ping","params":\r' + hidden + b"\r}"
-    assert json.loads(line)["params"]["id"] == 1048576
-    assert hidden.decode() + "\n" in text_lines(line)
-    assert isinstance(read_host(line), Rejected)
-
-
-def test_a_line_may_end_as_windows_ends_it() -> None:
-    message = read_host(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\r')
-    assert isinstance(message, Request)
-
-
-# --- what others choke on ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        b"NaN",
-        b"[-Infinity,Infinity]",
-        b"1e400",
-        b"-1E+999",
-        b'"\\ud800"',
-        b'{"\\udfff":1}',
-        b"9" * 5000,
-        b"[" * 500 + b"]" * 500,
-        '"\u2028 \u0085 😀"'.encode(),
-        b'"' + b"\\\\" * 5000 + b'"',
-    ],
-    ids=lambda value: value[:12].decode(),
-)
-def test_values_that_parsers_choke_on_pass(value: bytes) -> None:
-    for layout in (
-        b'{"jsonrpc":"2.0","id":12,"method":"x","params":%b}',
-        b'{"method":"x","params":%b,"jsonrpc":"2.0","id":12}',
-    ):
-        message = read_host(layout % value)
-        assert isinstance(message, Request)
-        assert message.id == b"12"
-        assert splice(message.line, (message.span, b"7")) == layout.replace(b"12", b"7") % value + b"\n"
-    for layout in (b'{"jsonrpc":"2.0","id":12,"result":{"a":%b}}', b'{"result":{"a":%b},"jsonrpc":"2.0","id":12}'):
-        answer = read_server(layout % value)
-        assert isinstance(answer, Answer)
-        assert splice(answer.line, (answer.span, b'"a"')) == layout.replace(b"12", b'"a"') % value + b"\n"
-
-
-def test_a_server_may_send_bytes_that_are_no_utf_8() -> None:
-    answer = read_server(b'{"result":{"a":"\xff"},"id":12,"jsonrpc":"2.0"}')
-    assert isinstance(answer, Answer)
-    assert answer.id == b"12"
-
-
-@pytest.mark.timeout(20)
-@pytest.mark.parametrize("depth", [900, 5_000, 200_000])
-@pytest.mark.parametrize(
-    "layout",
-    [
-        b'{"jsonrpc":"2.0","id":7,"result":%b}',
-        b'{"result":{"a":%b},"jsonrpc":"2.0","id":7}',
-        b'{"result":{"a":%b},"id":7,"jsonrpc":"2.0"}',
-        b'{"id":7,"result":{"]":%b},"jsonrpc":"2.0"}',
-        b' {"jsonrpc":"2.0", "error": {"code":1,"message":"\\"[{","data":%b}, "id": 7} ',
-    ],
-)
-def test_an_answer_is_known_however_deep_it_is(layout: bytes, depth: int) -> None:
-    line = layout % (b'[{"a":' * depth + b"1" + b"}]" * depth)
-    answer = read_server(line)
-    assert isinstance(answer, Answer)
-    assert answer.id == b"7"
-    assert line[: answer.span[0]].endswith((b'"id":', b'"id": '))
-    assert answer.failed == (b'"error"' in layout)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b'{"result":{"a":%b,"b":{}},"jsonrpc":"2.0","id":7}',
-        b'{"result":{"a":%b,"b":{"x":{}},"jsonrpc":"2.0","id":7}',
-        b'{"result":{"a":%b}}},"jsonrpc":"2.0","id":7}',
-        b'{"result":%b,"jsonrpc":"2.0","id":7',
-    ],
-)
-def test_however_deep_a_line_that_does_not_close_what_it_opens_is_no_answer(line: bytes) -> None:
-    deep = b"[" * 5_000 + b"]" * 4_999 + (b"]" if line.count(b"{") != line.count(b"}") else b"")
-    assert not isinstance(read_server(line % deep), Answer)
-
-
-def test_quotes_without_an_end_are_refused_at_once() -> None:
-    for reader in (read_host, read_server):
-        assert isinstance(reader(b'"' + b'\\"' * 500_000), Rejected)
-        assert isinstance(reader(b'{"result":{"a":NaN,"b":"' + b'\\"' * 500_000), Rejected)
-
-
 # --- a server's answers -----------------------------------------------------------------------
 
 
@@ -551,215 +335,6 @@ def test_edits_in_any_order_give_the_same_line(line: bytes, cuts: list[tuple[int
         expected[start:end] = new
     random.shuffle(edits)
     assert splice(line, *edits) == bytes(expected) + b"\n"
-
-
-# --- looking into params and results ----------------------------------------------------------
-
-
-def reference_find(value: Any, path: tuple[str, ...]) -> list[Any]:
-    """Every value under the path; more than one means that somebody's choice decides."""
-    for name in path:
-        found = values(value, name) if isinstance(value, Pairs) else []
-        if len(found) != 1:
-            return found
-        value = found[0]
-    return [value]
-
-
-forged = st.sampled_from([b'"progressToken"', b'{"_meta":{"progressToken":1}}', b'"_meta"', b'"\\u005f"'])
-
-
-@st.composite
-def params_with_meta(draw: st.DrawFn) -> bytes:
-    """Params as clients send them, and such as only a forger does."""
-    beside = draw(st.sampled_from([small_ids, small_ids, small_ids, forged, json_values]))
-    token = draw(small_ids | ids)
-    members = [(b'"a"', draw(beside)), (b'"progressToken"', token), (b'"b"', draw(beside))]
-    meta = assemble(members[draw(st.integers(0, 2)) :], draw(styles))[0]
-    spell = draw(st.sampled_from([literal, literal, literal, escaped]))
-    inside = [(b'"arguments"', draw(beside)), (spell("_meta"), meta), (b'"name"', draw(beside))]
-    return assemble(inside[draw(st.integers(0, 1)) :], draw(styles))[0]
-
-
-@st.composite
-def params_with_token(draw: st.DrawFn) -> bytes:
-    spell = draw(st.sampled_from([literal, literal, literal, escaped]))
-    members = [
-        (b'"a"', draw(json_values)),
-        (spell("progressToken"), draw(small_ids | ids)),
-        (b'"b"', draw(json_values)),
-    ]
-    return assemble(members[draw(st.integers(0, 2)) :], draw(styles))[0]
-
-
-@settings(max_examples=300)
-@given(requests(params_with_meta() | json_values))
-def test_the_progress_token_is_the_one_that_every_parser_finds(known: Known) -> None:
-    message = read_host(known.line)
-    assert isinstance(message, Request)
-    expected = reference_find(parse(known.line), ("params", "_meta", "progressToken"))
-    for look in (find_token, lambda request: find_in(request, b"_meta", b"progressToken")):
-        if len(expected) > 1 and (b"progressToken" in known.line or b"\\u" in known.line):
-            with pytest.raises(Malformed):
-                look(message)
-            continue
-        if len(expected) > 1:
-            assert look(message) is None  # `_meta` twice, a token in neither
-            continue
-        span = look(message)
-        assert (span is None) == (not expected)
-        if span is not None:
-            assert parse(known.line[slice(*span)]) == expected[0]
-            assert reference_find(marked(known.line, span), ("params", "_meta", "progressToken")) == [MARKER]
-
-
-@given(requests(params_with_meta()).map(lambda known: known.line) | mutated(requests(params_with_meta())))
-@settings(max_examples=300)
-def test_the_fast_way_to_a_token_agrees_with_the_slow_one(line: bytes) -> None:
-    message = read_host(line)
-    if not isinstance(message, Request | Notification):
-        return
-
-    def outcome(look: Any) -> object:
-        try:
-            return look(message)
-        except Malformed as error:
-            return str(error)
-
-    assert outcome(find_token) == outcome(lambda m: find_in(m, b"_meta", b"progressToken"))
-
-
-@given(notifications(params_with_token()).map(lambda known: known.line) | mutated(notifications(params_with_token())))
-@settings(max_examples=300)
-def test_the_fast_way_to_the_token_of_progress_agrees_with_the_slow_one(line: bytes) -> None:
-    message = read_server(line)
-    if not isinstance(message, Notification):
-        return
-
-    def outcome(look: Any) -> object:
-        try:
-            return look(message)
-        except Malformed as error:
-            return str(error)
-
-    assert outcome(find_progress) == outcome(lambda m: find_in(m, b"progressToken"))
-
-
-@pytest.mark.parametrize(
-    ("params", "token"),
-    [
-        (b'{"progressToken":7,"progress":1}', b"7"),
-        (b'{"progress":1,"progressToken" : "a b"}', b'"a b"'),
-        (b'{"message":"progressToken","progressToken":7}', b"7"),
-        (b'{"progressToken":7,"message":"NaN: \xc3\xa9"}', b"7"),
-        (b'{"progressToken":7,"total":NaN}', b"7"),
-        (b'{"\\u0070rogressToken":7}', b"7"),
-        (b'{"_meta":{"progressToken":1}}', None),
-        (b'{"message":"\\"progressToken\\":1"}', None),
-        (b"[]", None),
-    ],
-)
-def test_the_token_of_progress_is_found(params: bytes, token: bytes | None) -> None:
-    message = read_server(b'{"jsonrpc":"2.0","method":"notifications/progress","params":' + params + b"}")
-    assert isinstance(message, Notification)
-    span = find_progress(message)
-    assert (message.line[slice(*span)] if span else None) == token
-
-
-@pytest.mark.parametrize(
-    "params",
-    [
-        b'{"_meta":{"progressToken":1,"progressToken":2}}',
-        b'{"_meta":{"progressToken":1},"_meta":{}}',
-        b'{"_meta":{"progressToken":1},"\\u005fmeta":{}}',
-        b'{"_meta":{"progressToken":1,"\\u0070rogressToken":2}}',
-    ],
-)
-def test_a_token_that_parsers_would_disagree_about_is_malformed(params: bytes) -> None:
-    message = read_host(b'{"jsonrpc":"2.0","id":1,"method":"x","params":' + params + b"}")
-    assert isinstance(message, Request)
-    with pytest.raises(Malformed, match="stands twice"):
-        find_token(message)
-
-
-@pytest.mark.parametrize(
-    "params",
-    [
-        b'{"arguments":{"_meta":{"progressToken":1,"progressToken":2},"_meta":{}},"_meta":{"progressToken":7}}',
-        b'{"arguments":{"\\u005fmeta":1},"_meta":{"progressToken":7}}',
-        b'{"arguments":"progressToken","_meta":{"progressToken": 7}}',
-        b'{"_meta":{"progressToken":7},"arguments":["progressToken",{"progressToken":1}]}',
-        b'{"_meta": {"a":"_meta", "progressToken" :7}}',
-    ],
-)
-def test_duplicates_inside_arguments_pass(params: bytes) -> None:
-    message = read_host(b' {"jsonrpc":"2.0","id":1,"method":"x","params":' + params + b"}")
-    assert isinstance(message, Request)
-    span = find_token(message)
-    assert span is not None
-    assert message.line[slice(*span)] == b"7"
-
-
-@pytest.mark.parametrize(
-    "params",
-    [
-        b"",
-        b',"params":[]',
-        b',"params":["progressToken"]',
-        b',"params":{"progressToken":1}',
-        b',"params":{"_meta":[{"progressToken":1}]}',
-        b',"params":{"_meta":{}},"x":{"progressToken":1}',
-        b',"params":{"_meta":{"a":{"progressToken":1}}}',
-    ],
-)
-def test_a_token_elsewhere_is_none(params: bytes) -> None:
-    message = read_host(b'{"jsonrpc":"2.0","id":1,"method":"x"' + params + b"}")
-    assert isinstance(message, Request)
-    assert find_token(message) is None
-    assert find_in(message, b"_meta", b"progressToken") is None
-
-
-@pytest.mark.parametrize("dump", [{"separators": (",", ":")}, {}])
-def test_the_token_of_every_sdk_is_found(dump: dict[str, Any]) -> None:
-    line = json.dumps(
-        {"jsonrpc": "2.0", "id": 1, "method": "x", "params": {"_meta": {"progressToken": 77}, "arguments": {}}}, **dump
-    ).encode()
-    message = read_host(line)
-    assert isinstance(message, Request)
-    span = find_token(message)
-    assert span is not None
-    assert line[slice(*span)] == b"77"
-
-
-def test_params_that_a_strict_parser_refuses_still_have_their_token() -> None:
-    line = b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":NaN,"_meta":{"progressToken":"t"}}}'
-    message = read_host(line)
-    assert isinstance(message, Request)
-    span = find_token(message)
-    assert span is not None
-    assert line[slice(*span)] == b'"t"'
-
-
-def test_what_a_cancel_names_is_found() -> None:
-    line = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"reason":"id","requestId":"a"}}'
-    message = read_host(line)
-    assert isinstance(message, Notification)
-    span = find_in(message, b"requestId")
-    assert span is not None
-    assert line[slice(*span)] == b'"a"'
-    assert find_in(message, b"progressToken") is None
-
-
-@given(answers(), st.sampled_from([("id",), ("_meta", "a"), ("a",)]))
-def test_a_member_of_a_result_is_the_one_that_every_parser_finds(known: Known, path: tuple[str, ...]) -> None:
-    expected = reference_find(parse(known.line), ("result", *path))
-    names = [name.encode() for name in path]
-    if len(expected) > 1:
-        with pytest.raises(Malformed):
-            find_in_result(known.line, *names)
-        return
-    span = find_in_result(known.line, *names)
-    assert ([] if span is None else [parse(known.line[slice(*span)])]) == expected
 
 
 # --- lines of our own -------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import psutil
 from mux.backend import memory
 from tests.support.processes import GONE
 from tests.support.runtime import Runtime
-from tests.support.session import Session
+from tests.support.session import Failed, Session
 
 FULL = os.environ.get("MUX_FAULTS") == "full"
 """`MUX_FAULTS=full pytest tests/faults` repeats everything as often as the product promises: an hour or two."""
@@ -234,3 +234,12 @@ def whole_lines(session: Session) -> None:
     """Every line that a host has got is one JSON object."""
     for line in session.lines:
         assert isinstance(json.loads(line), dict), line[:200]
+
+
+def served(session: Session) -> bool:
+    """Whether a request gets its answer."""
+    try:
+        session.request("tools/list")
+    except Failed:
+        return False
+    return True

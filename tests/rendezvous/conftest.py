@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from mux.rendezvous.lock import try_lock
+from mux.rendezvous.paths import Place
 from tests.rendezvous.stub_backend import lives
 from tests.support import processes
 from tests.support.processes import MARK, eventually
@@ -20,6 +21,7 @@ from tests.support.processes import MARK, eventually
 STUB_SHIM = str(Path(__file__).with_name("stub_shim.py"))
 ROOT = str(Path(__file__).parents[2])
 _numbers = count(1)
+HELLO_PAYLOAD = b"hello"
 
 
 class Starters:
@@ -94,3 +96,8 @@ def held(path: Path) -> int:
     fd = try_lock(str(path))
     assert fd is not None
     return fd
+
+
+@pytest.fixture
+def place(private: Path) -> Place:
+    return Place(f"{private}/s.sock")
