@@ -194,7 +194,7 @@ SMALL_READ_BYTES = 32 * KIB
 SESSION_TURN_LINES = 16
 SERVER_TURN_LINES = 128
 """Lines of one session, and of one server, handled before everybody else has a turn: 0.3 ms, and 1.5. Answers go first:
-a queue in a server's output holds up all its sessions. Fewer are no fairer, as floods are paced, but cost more writes."""
+a queue in a server's output holds up all its sessions. Fewer are no fairer, since floods are paced, and cost writes."""
 
 FLOOD_RATE = 8000
 MODEST_RATE = 4000
@@ -337,6 +337,7 @@ CONFIGURABLE: dict[str, tuple[float, float]] = {
     "session_in_flight": (1, 1 << 20),
     "upstream_in_flight": (1, 1 << 20),
     "session_waiting": (1, 1 << 24),
+    "flood_rate": (4000, 1 << 30),
     "host_queue_bytes": (64 * KIB, MESSAGE_BYTES_CEILING),
     "host_slow_bytes": (64 * KIB, MESSAGE_BYTES_CEILING),
     "host_slow_seconds": (0.1, 86_400.0),

@@ -197,8 +197,9 @@ class SessionConnection(Connection):
         park_after: float,
         speaker: Speaker,
     ) -> None:
-        super().__init__(f"session-{event.session}", loop, speaker.pause)
+        super().__init__(f"session-{event.session}", loop, self._pause)
         self._speaker = speaker
+        self._paced = False
         self.peer = peer
         self.session = event.session
         self._event = event
@@ -279,6 +280,14 @@ class SessionConnection(Connection):
                     self._nap.awoke()
         if events:
             self._dispatch(*events)
+
+    def _pause(self, batch: Sequence[frames.Frame]) -> float:
+        pause = self._speaker.pause(batch)
+        if pause and not self._paced:
+            self._paced = True
+            reason = "it floods while others make calls; the limit flood_rate says from where on"
+            logs.event("warning", "session.paced", session=self.session, pid=self.peer.pid, reason=reason)
+        return pause
 
     def lost(self) -> None:
         if self._nap is not None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from math import exp
 from typing import TYPE_CHECKING
 
-from mux.limits import FLOOD_RATE, LINE_BYTES, MODEST_RATE, MODEST_SECONDS, PACED_RATE, PACED_SECONDS, RATE_SECONDS
+from mux import limits
+from mux.limits import LINE_BYTES, MODEST_RATE, MODEST_SECONDS, PACED_RATE, PACED_SECONDS, RATE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,10 +76,10 @@ class Speaker:
         if self._noted:
             self._noted = 0.0
             self._pace.forget(self)
-        if rate <= FLOOD_RATE or not self._pace.busy(now):
+        if rate <= limits.FLOOD_RATE or not self._pace.busy(now):
             return 0.0
         pause = min(lines / PACED_RATE, PACED_SECONDS)
-        self._rate, self._then = 2.0 * FLOOD_RATE, now + pause  # or a pause would make it look modest
+        self._rate, self._then = 2.0 * limits.FLOOD_RATE, now + pause  # or a pause would make it look modest
         return pause
 
     def leave(self) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mux import limits
 from mux.backend.pace import Pace, Speaker
 from mux.limits import (
     FLOOD_RATE,
@@ -16,6 +17,7 @@ from mux.limits import (
     MODEST_SECONDS,
     PACED_RATE,
     PACED_SECONDS,
+    RATE_SECONDS,
     SESSION_IN_FLIGHT,
     SESSION_TURN_LINES,
 )
@@ -138,6 +140,16 @@ def test_as_many_at_once_as_may_be_in_flight_are_no_flood(world: World) -> None:
             assert [who.pause(lines(TURN)) for _ in range(SESSION_IN_FLIGHT // TURN)] == [0.0] * (
                 SESSION_IN_FLIGHT // TURN
             )
+
+
+@pytest.mark.parametrize(("count", "floods"), [(149, False), (150, False), (151, True)])
+def test_from_where_on_it_is_a_flood_can_be_chosen(
+    world: World, monkeypatch: pytest.MonkeyPatch, count: int, floods: bool
+) -> None:
+    monkeypatch.setattr(limits, "FLOOD_RATE", 150 / RATE_SECONDS)
+    loud, quiet = world.speaker(), world.speaker()
+    quiet.pause(lines(1))
+    assert (loud.pause(lines(count)) > 0.0) is floods
 
 
 def test_a_large_line_counts_as_many(world: World) -> None:

@@ -68,7 +68,8 @@ class Session:
         event = SessionOpened(1, b"key", spec("/bin/cat"), 1.0, **opened)
         client = Peer(os.getpid(), b"1", time.monotonic())
         loop = asyncio.get_running_loop()
-        self.connection = SessionConnection(event, client, self.owner, loop, self.parking, 0, Pace(loop.time).join())
+        self.pace = Pace(loop.time)
+        self.connection = SessionConnection(event, client, self.owner, loop, self.parking, 0, self.pace.join())
         self.far: Far
 
     async def close(self) -> None:
@@ -140,6 +141,19 @@ async def test_a_dropped_session_is_logged_with_its_process(session: Session, ca
     assert caplog.messages == [f"session.dropped session=1 pid={os.getpid()} reason=enough"]
     await session.owner.end()
     assert session.connection.reason == "enough"
+
+
+async def test_a_session_that_is_held_to_a_rate_is_logged_once(
+    session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    session.pace.join().pause([(frames.LINE, 0, 1, b"another one makes a call")])
+    flood = b"x" * int(limits.FLOOD_RATE * limits.RATE_SECONDS + 1) * limits.LINE_BYTES
+    with caplog.at_level("WARNING", "mux.backend"):
+        for seq in (1, 2):
+            await session.far.say(frame(frames.LINE, flood, seq=seq))
+        await session.owner.until(2)
+    (told,) = caplog.messages
+    assert told.startswith(f"session.paced session=1 pid={os.getpid()} reason=")
 
 
 async def test_frames_that_a_shim_has_no_reason_to_send_are_passed_over(session: Session) -> None:
