@@ -210,25 +210,26 @@ def test_a_token_elsewhere_is_none(params: bytes) -> None:
     assert find_in(message, b"_meta", b"progressToken") is None
 
 
+def token_in(line: bytes) -> bytes:
+    """The progress token of a request."""
+    message = read_host(line)
+    assert isinstance(message, Request)
+    span = find_token(message)
+    assert span is not None
+    return line[slice(*span)]
+
+
 @pytest.mark.parametrize("dump", [{"separators": (",", ":")}, {}])
 def test_the_token_of_every_sdk_is_found(dump: dict[str, Any]) -> None:
     line = json.dumps(
         {"jsonrpc": "2.0", "id": 1, "method": "x", "params": {"_meta": {"progressToken": 77}, "arguments": {}}}, **dump
     ).encode()
-    message = read_host(line)
-    assert isinstance(message, Request)
-    span = find_token(message)
-    assert span is not None
-    assert line[slice(*span)] == b"77"
+    assert token_in(line) == b"77"
 
 
 def test_params_that_a_strict_parser_refuses_still_have_their_token() -> None:
     line = b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":NaN,"_meta":{"progressToken":"t"}}}'
-    message = read_host(line)
-    assert isinstance(message, Request)
-    span = find_token(message)
-    assert span is not None
-    assert line[slice(*span)] == b'"t"'
+    assert token_in(line) == b'"t"'
 
 
 def test_what_a_cancel_names_is_found() -> None:
