@@ -136,7 +136,7 @@ REMEMBERED_KEYS = 1024
 """Base keys whose era and habits are remembered; beyond it the oldest unused one is forgotten."""
 
 SELF_CHECK_SECONDS = 30.0
-"""How often the backend compares the inodes of its socket and lock with its own."""
+"""How often the backend compares the inodes of its socket and lock with its own, and gives free memory back."""
 
 DURATION_CEILING_SECONDS = 365 * 86_400.0
 """A longer time in an option means this one: a year is for ever, and no timer overflows."""
@@ -215,6 +215,9 @@ HEAP_BLOCK_BYTES = 4 * MIB
 HEAP_KEPT_BYTES = 8 * MIB
 """The largest block that comes from the heap, and the most that the heap keeps when it is free. glibc would give every
 large message back to the kernel at once and have each page of the next one faulted in again: half of what it costs."""
+
+HEAP_SPARE_BYTES = 1 * MIB
+"""A backend that has not grown by so much has nothing to give back that is worth the means: 0.2 MB and 5 ms, once."""
 
 VIEW_BYTES = 32 * KIB
 """From here on a line is cut and joined by views, and written piece by piece: below, a copy costs less than a view."""

@@ -14,6 +14,7 @@ from typing import Any
 from mux import __version__, limits
 from mux.backend import logs, record
 from mux.backend.control import Arguments, ControlConnection
+from mux.backend.heap import Heap
 from mux.backend.orders import Orders
 from mux.backend.park import Parking
 from mux.backend.runtime import Core, Runtime
@@ -179,9 +180,11 @@ class Backend:
         self._leaving.set()
 
     async def _check(self) -> None:
-        """Now and then see whether our files still stand where others look, and what descends from our servers."""
+        """Now and then look where our files stand, at what descends from our servers, and at what memory is free."""
+        heap = Heap()
         while self._serving:
             await asyncio.sleep(limits.SELF_CHECK_SECONDS)
+            heap.trim()
             self._upstreams.look()
             for child in self._upstreams:
                 self._runtime.dispatch(ProcessTree(child.process, child.detached))

@@ -37,6 +37,8 @@ IN_FLIGHT = 8
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 WINDOW = 20.0
 """Seconds after which a soak calms down, to show what it has kept."""
+TRIM_SECONDS = 1.0
+"""How often the backend of a soak gives free memory back."""
 BEARABLE = BREAKER_FAILURES - 1
 MANY = 1 << 20
 """More deaths in a minute than a session bears by default."""
@@ -189,6 +191,7 @@ def test_a_soak_of_random_sessions_calls_and_kills_leaves_memory_descriptors_and
 ) -> None:
     """Some 20 operations a second: sessions come, go and are killed, call, and now and then their server is killed."""
     seconds = int(os.environ.get("MUX_FAULTS_SOAK", times(12, 600)))
+    configure(runtime, self_check_seconds=TRIM_SECONDS)
     soak = Soak(runtime, lives)
     soak.warm_up()
     backend = runtime.backend()
@@ -200,6 +203,7 @@ def test_a_soak_of_random_sessions_calls_and_kills_leaves_memory_descriptors_and
         time.sleep(0.03)
         if now > WINDOW * (len(samples) + 1):
             soak.calm_down()
+            time.sleep(2 * TRIM_SECONDS)
             samples.append((now, private_bytes(backend.pid)))
     soak.calm_down()
     assert runtime.backend() == backend, "it died by itself"

@@ -1,0 +1,50 @@
+"""Free memory goes back to the system: what the heap keeps for the next large message, some time after the last one."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+
+from mux.limits import HEAP_SPARE_BYTES
+
+_STATM = "/proc/self/statm"
+
+
+class Heap:
+    """The heap of this process. Where the system tells nothing of it, or has no way to trim it, `trim` does nothing."""
+
+    def __init__(self) -> None:
+        self._enough = _written() + HEAP_SPARE_BYTES
+        self._malloc_trim: Callable[[int], object] | None = None
+
+    def trim(self) -> None:
+        """Give back all free pages, if more than HEAP_SPARE_BYTES have been written to since the start.
+
+        Without any it takes some 20 us, else a millisecond for each 8 MiB.
+        """
+        if _written() > self._enough:
+            if self._malloc_trim is None:
+                self._malloc_trim = _malloc_trim()
+            self._malloc_trim(0)
+
+
+def _written() -> int:
+    """Bytes in memory that stand in no file; 0 where the system does not tell."""
+    try:
+        fd = os.open(_STATM, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        _size, resident, of_files, *_rest = os.read(fd, 256).split()
+    finally:
+        os.close(fd)
+    return (int(resident) - int(of_files)) * resource.getpagesize()
+
+
+def _malloc_trim() -> Callable[[int], object]:
+    """glibc's, or what does nothing in its place."""
+    import ctypes  # 0.2 MB, for those who have more to gain
+
+    found: Callable[[int], object] = getattr(ctypes.CDLL(None), "malloc_trim", int)
+    return found
