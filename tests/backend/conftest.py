@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from tests.backend.place import Place
 from tests.backend.support import World
 
 _numbers = count(1)
@@ -39,3 +40,9 @@ def world(directory: Path) -> Iterator[World]:
     found = World(directory)
     yield found
     found.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A home with a repository in it."""
+    return Place(tmp_path)

@@ -1,76 +1,20 @@
+"""From HELLO to a server: what is started, and under which key."""
+
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from mux.backend.resolve import duration, git_root, identify, resolve
-from mux.core.environment import variables
+from mux.backend.resolve import duration, identify, resolve
 from mux.core.events import SessionOpened
 from mux.core.identity import differences
 from mux.errors import Denied, UsageError
 from mux.limits import GRACE_SECONDS
-from mux.wire.frames import Hello
+from tests.backend.place import Place, given_to
 
 YEAR = 365 * 86_400
-
-
-class Place:
-    """A home with a repository in it, and a directory of commands."""
-
-    def __init__(self, root: Path) -> None:
-        self.home = root / "home"
-        self.repository = self.home / "repository"
-        self.sub = self.repository / "sub"
-        self.bin = root / "bin"
-        for directory in (self.sub, self.bin, self.repository / ".git"):
-            directory.mkdir(parents=True)
-        self.server = self.command(self.bin, "server")
-
-    def command(self, directory: Path, name: str) -> Path:
-        directory.mkdir(parents=True, exist_ok=True)
-        path = directory / name
-        path.write_text("#!/bin/sh\n")
-        path.chmod(0o755)
-        return path
-
-    def hello(
-        self,
-        *argv: str,
-        cwd: Path | None = None,
-        path: str | None = None,
-        environment: Sequence[bytes] = (),
-        options: Sequence[bytes] = (),
-        session: bytes = b"",
-        umask: int = 0o022,
-        limits: Sequence[bytes] = (b"RLIMIT_NOFILE=1024:4096",),
-    ) -> Hello:
-        return Hello(
-            role=b"session",
-            version=b"0",
-            session=session,
-            cwd=os.fsencode(cwd or self.repository),
-            argv=[os.fsencode(word) for word in argv or ("server",)],
-            environment=[
-                *environment,
-                b"HOME=" + os.fsencode(self.home),
-                b"PATH=" + os.fsencode(path if path is not None else self.bin),
-            ],
-            options=options,
-            umask=umask,
-            limits=limits,
-        )
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
-
-
-def given_to(opened: SessionOpened) -> dict[bytes, bytes]:
-    return variables(opened.spec.environment)
 
 
 def test_a_server_is_started_as_the_host_would_have_started_it(place: Place) -> None:
@@ -180,65 +124,6 @@ def test_shells_with_links_of_their_own_to_one_node_share_and_to_another_do_not(
     assert keys[0] != keys[1] == keys[2]
 
 
-def directories(place: Place, scope: bytes, *argv: str) -> tuple[SessionOpened, SessionOpened]:
-    a, b = (
-        resolve(1, place.hello(*argv, cwd=cwd, options=[b"scope=" + scope])) for cwd in (place.repository, place.sub)
-    )
-    return a, b
-
-
-def test_scope_directory_splits_two_directories(place: Place) -> None:
-    a, b = directories(place, b"directory")
-    assert a.base_key != b.base_key
-    assert b.spec.cwd == given_to(b)[b"PWD"] == os.fsencode(place.sub)
-
-
-def test_scope_project_starts_at_the_root_of_the_repository(place: Place) -> None:
-    a, b = directories(place, b"project")
-    assert a.base_key == b.base_key
-    assert a.spec == b.spec
-    assert b.spec.cwd == given_to(b)[b"PWD"] == os.fsencode(place.repository)
-
-
-def test_scope_user_starts_at_home(place: Place) -> None:
-    a, b = directories(place, b"user")
-    assert a.spec == b.spec
-    assert b.spec.cwd == given_to(b)[b"PWD"] == os.fsencode(place.home)
-
-
-@pytest.mark.parametrize(
-    ("scope", "places"),
-    [
-        (b"session", {}),
-        (b"directory", {}),
-        (b"project", {"directory": "sub"}),
-        (b"user", {"directory": "sub", "project": "."}),
-    ],
-)
-def test_where_the_server_would_start_under_each_narrower_scope_is_told(
-    place: Place, scope: bytes, places: dict[str, str]
-) -> None:
-    opened = resolve(1, place.hello(cwd=place.sub, options=[b"scope=" + scope]))
-    expected = {name: os.fsencode((place.repository / where).resolve()) for name, where in places.items()}
-    assert {name: os.path.realpath(where) for name, where in opened.places.items()} == expected
-
-
-def test_the_scope_itself_splits(place: Place) -> None:
-    assert directories(place, b"project")[0].base_key != directories(place, b"directory")[0].base_key
-
-
-@pytest.mark.parametrize("argv", [("server", "."), ("server", "--root=./x"), ("server", "file"), ("./server",)])
-@pytest.mark.parametrize("scope", [b"project", b"user"])
-def test_a_relative_path_makes_the_directory_count_whatever_the_scope(
-    place: Place, scope: bytes, argv: tuple[str, ...]
-) -> None:
-    for directory in (place.repository, place.sub):
-        (directory / "file").write_text("")
-    a, b = directories(place, scope, *argv)
-    assert a.base_key != b.base_key
-    assert b.spec.cwd == os.fsencode(place.sub)
-
-
 @pytest.mark.parametrize("options", [[b"scope=session"], [b"no-share="], [b"no-share"]])
 def test_a_session_that_does_not_share_has_a_key_of_its_own_and_all_of_its_environment(
     place: Place, options: list[bytes]
@@ -318,27 +203,6 @@ def test_a_session_below_its_own_server_is_denied_and_another_is_not(place: Plac
 
 def test_the_servers_above_are_no_part_of_the_key(place: Place) -> None:
     assert resolve(1, place.hello(environment=[b"MUX_INSIDE=aa:bb"])).base_key == resolve(1, place.hello()).base_key
-
-
-def test_a_worktree_is_a_project_and_outside_of_one_the_directory_is(place: Place, tmp_path: Path) -> None:
-    worktree = tmp_path / "worktree"
-    (worktree / "deep" / "er").mkdir(parents=True)
-    (worktree / ".git").write_text("gitdir: elsewhere")
-    assert git_root(os.fsencode(worktree / "deep" / "er")) == os.fsencode(worktree)
-    assert git_root(os.fsencode(place.bin)) == os.fsencode(place.bin)
-
-
-def test_a_home_that_is_no_directory_name_is_looked_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    hello = place.hello(options=[b"scope=user"])
-    hello.environment = (b"HOME=",)
-    assert os.path.isabs(resolve(1, hello).spec.cwd)
-
-    def unknown(_: int) -> None:
-        raise KeyError
-
-    monkeypatch.setattr("pwd.getpwuid", unknown)
-    with pytest.raises(UsageError, match="HOME"):
-        resolve(1, hello)
 
 
 def test_variables_can_be_counted_and_ignored_by_the_configuration(place: Place) -> None:
