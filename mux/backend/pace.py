@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _NOTED_SECONDS = MODEST_SECONDS / 10
 """How exactly it is known when somebody modest has spoken."""
 
+_SILENCE = 1.0
+"""Lines a second of who has said nothing for a while: what it says now is no flood, if it is one line, however long."""
+
 
 class Pace:
     """All sessions of a backend. `clock`: monotonic seconds."""
@@ -67,6 +70,7 @@ class Speaker:
         if now > self._then:
             rate *= exp((self._then - now) / RATE_SECONDS)
             self._then = now
+        alone = rate < _SILENCE and len(batch) == 1
         self._rate = rate = rate + lines / RATE_SECONDS
         if rate < MODEST_RATE:
             if now >= self._noted + _NOTED_SECONDS:
@@ -76,7 +80,7 @@ class Speaker:
         if self._noted:
             self._noted = 0.0
             self._pace.forget(self)
-        if rate <= limits.FLOOD_RATE or not self._pace.busy(now):
+        if alone or rate <= limits.FLOOD_RATE or not self._pace.busy(now):
             return 0.0
         pause = min(lines / PACED_RATE, PACED_SECONDS)
         self._rate, self._then = 2.0 * limits.FLOOD_RATE, now + pause  # or a pause would make it look modest

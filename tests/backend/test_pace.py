@@ -161,6 +161,16 @@ def test_a_large_line_counts_as_many(world: World) -> None:
     assert loud.pause(lines(1, 100 << 20)) == PACED_SECONDS
 
 
+def test_one_line_after_a_silence_is_no_flood_however_long_and_the_next_one_at_once_is(world: World) -> None:
+    talker, quiet = world.speaker(), world.speaker()
+    for _ in range(3):
+        quiet.pause(lines(1))
+        assert talker.pause(lines(1, 64 << 20)) == 0.0
+        world.now += 0.05
+        assert talker.pause(lines(1, 3 << 20)) > 0.0
+        world.now += 1.0
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, TURN), st.floats(0.0, 0.001)), max_size=400))
 def test_whoever_speaks_however_often_nobody_waits_longer_than_its_lines_take_and_a_sole_one_never(
     words: list[tuple[int, int, float]],
