@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from collections.abc import Callable
 
@@ -32,19 +31,19 @@ class Heap:
 def _written() -> int:
     """Bytes in memory that stand in no file; 0 where the system does not tell."""
     try:
-        fd = os.open(_STATM, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        with open(_STATM, "rb", buffering=0) as file:
+            _size, resident, of_files, *_rest = map(int, file.read().split())
+    except (OSError, ValueError):
         return 0
-    try:
-        _size, resident, of_files, *_rest = os.read(fd, 256).split()
-    finally:
-        os.close(fd)
-    return (int(resident) - int(of_files)) * resource.getpagesize()
+    return (resident - of_files) * resource.getpagesize()
 
 
 def _malloc_trim() -> Callable[[int], object]:
     """glibc's, or what does nothing in its place."""
-    import ctypes  # 0.2 MB, for those who have more to gain
+    try:
+        import ctypes  # 0.2 MB, for those who have more to gain
 
-    found: Callable[[int], object] = getattr(ctypes.CDLL(None), "malloc_trim", int)
+        found: Callable[[int], object] = ctypes.CDLL(None).malloc_trim
+    except (ImportError, OSError, AttributeError):
+        return int
     return found

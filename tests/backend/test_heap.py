@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -54,18 +55,21 @@ def test_a_process_that_has_hardly_grown_does_not_load_the_means() -> None:
     assert not loaded
 
 
+@pytest.mark.parametrize("told", [None, "", "1 2", "a b c d"])
 def test_where_the_system_does_not_tell_what_is_written_nothing_is_done(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: str | None
 ) -> None:
-    monkeypatch.setattr(heap, "_STATM", str(tmp_path / "statm"))
+    statm = tmp_path / "statm"
+    if told is not None:
+        statm.write_text(told)
+    monkeypatch.setattr(heap, "_STATM", str(statm))
     monkeypatch.setattr(heap, "_malloc_trim", lambda: pytest.fail("looked for"))
     Heap().trim()
 
 
-def test_another_c_library_without_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ctypes
-
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+@pytest.mark.parametrize("module", [None, SimpleNamespace(CDLL=lambda _: object())], ids=["no ctypes", "no trim"])
+def test_where_there_is_no_such_means_memory_is_left_alone(monkeypatch: pytest.MonkeyPatch, module: object) -> None:
+    monkeypatch.setitem(sys.modules, "ctypes", module)
     monkeypatch.setattr(heap, "HEAP_SPARE_BYTES", -(1 << 40))
     patient = Heap()
     patient.trim()
