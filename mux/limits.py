@@ -167,7 +167,7 @@ LISTEN_BACKLOG = 1024
 # --- shim ---------------------------------------------------------------------------------
 
 EOF_WAIT_SECONDS = 2.0
-"""At end of input with answers outstanding the shim waits this long for them."""
+"""At end of input with answers outstanding the shim waits this long for each further one: `printf … | mux-shim …`."""
 
 SHIM_QUEUE_BYTES = 4 * MIB
 """Output held for a host that does not read, bytes; beyond it the shim reads no more from the backend."""

@@ -70,6 +70,7 @@ class Relay:
         self._session = b""
         self._not_before = 0.0  # no backend is started earlier: GOAWAY and STOPPED say so
         self._ended = False  # the host's input is over
+        self._owed = _NEVER  # how many lines had no answer since then, at the least
         self._deadline = _NEVER  # when to leave, whatever is owed
         self._offline = ""  # why no backend can be reached; "" while one is looked for, or there
         self._breaker = Breaker()
@@ -268,12 +269,18 @@ class Relay:
         self._output.flush()
         if event & ~POLLOUT:
             raise HostGone
+        if self._ended:
+            self._deadline = monotonic() + EOF_WAIT_SECONDS
 
     def _leave_if_done(self) -> None:
-        """After the host's end of input: leave when nothing is owed and all is written, or when the wait is over."""
+        """After the host's end of input: leave when nothing is owed and all is written, or when no more comes of it."""
         said = self._link is None or self._link.idle
-        if (said and not self._journal.outstanding and not self._output.queued) or monotonic() >= self._deadline:
+        owed = self._journal.outstanding
+        if (said and not owed and not self._output.queued) or monotonic() >= self._deadline:
             raise _Leave(0)
+        if owed < self._owed:
+            self._owed = owed
+            self._deadline = monotonic() + EOF_WAIT_SECONDS
 
     def _finish(self, last: bytes, code: int) -> None:
         """BYE: write what the host has not got yet, and leave with the server's exit code."""

@@ -11,11 +11,13 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import tty
 from pathlib import Path
 
 import pytest
 
+from mux.limits import EOF_WAIT_SECONDS
 from mux.wire.frames import (
     ACK,
     BYE,
@@ -153,6 +155,31 @@ def test_answers_that_never_come_are_not_waited_for_for_ever(bench: Bench) -> No
     tell(shim, b"one\n")
     backend.accept()
     assert finish(shim) == (0, b"", b"")
+
+
+def test_as_long_as_answers_come_it_waits_for_the_rest(bench: Bench) -> None:
+    backend, shim = bench.backend, bench.shim()
+    tell(shim, b"one\ntwo\nthree\nfour\n")
+    connection = backend.accept()
+    end_input(shim)
+    for seq in range(1, 5):
+        time.sleep(EOF_WAIT_SECONDS * 0.4)
+        connection.out(b"%d\n" % seq, seq=seq)
+    assert (shim.wait(PATIENCE), hear(shim, 100)) == (0, b"1\n2\n3\n4\n")
+
+
+def test_as_long_as_its_host_takes_what_there_is_it_waits_for_that(bench: Bench) -> None:
+    backend, shim = bench.backend, bench.shim()
+    tell(shim, b"one\n")
+    connection = backend.accept()
+    end_input(shim)
+    connection.out(b"x" * (4 << 20), seq=1)
+    heard = 0
+    for _ in range(4):
+        time.sleep(EOF_WAIT_SECONDS * 0.4)
+        heard += len(hear(shim, 1 << 20))
+    assert heard == 4 << 20
+    assert shim.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
