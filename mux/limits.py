@@ -197,15 +197,17 @@ SERVER_TURN_LINES = 128
 a queue in a server's output holds up all its sessions. Fewer are no fairer, since floods are paced, and cost writes."""
 
 FLOOD_RATE = 8000
-MODEST_RATE = 4000
 RATE_SECONDS = 0.02
 LINE_BYTES = 16 * KIB
+FLOOD_REQUESTS = 8
+MODEST_REQUESTS = 2
 PACED_RATE = 1000
 PACED_SECONDS = 0.25
 MODEST_SECONDS = 1.0
-"""Lines a second, over RATE_SECONDS, above which a session floods, and below which it is modest, as one call after the
-other is; so many bytes of a line count as one more. Until MODEST_SECONDS after somebody modest has spoken PACED_RATE is
-taken of a flood, which waits PACED_SECONDS at most: no person or model is as fast, and two cores have room for both."""
+"""Who says more lines a second than FLOOD_RATE, over RATE_SECONDS, with more than FLOOD_REQUESTS open, floods; 160 at
+once do. So many bytes of a line count as one more. Until MODEST_SECONDS after somebody spoke who had MODEST_REQUESTS or
+fewer open, PACED_RATE is taken of it, PACED_SECONDS later at most: no person or model is as fast, and two cores have
+room for both."""
 
 SERVER_PIPE_BYTES = 256 * KIB
 """Room in each pipe of a server, where the system lets one choose: a megabyte passes in four turns instead of sixteen.
@@ -340,7 +342,7 @@ CONFIGURABLE: dict[str, tuple[float, float]] = {
     "session_in_flight": (1, 1 << 20),
     "upstream_in_flight": (1, 1 << 20),
     "session_waiting": (1, 1 << 24),
-    "flood_rate": (4000, 1 << 30),
+    "flood_rate": (PACED_RATE, 1 << 30),
     "host_queue_bytes": (64 * KIB, MESSAGE_BYTES_CEILING),
     "host_slow_bytes": (64 * KIB, MESSAGE_BYTES_CEILING),
     "host_slow_seconds": (0.1, 86_400.0),

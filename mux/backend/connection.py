@@ -180,6 +180,8 @@ class Owner(Protocol):
 
     def closed(self, session: int, /) -> None: ...
 
+    def unanswered(self, session: int, /) -> int: ...
+
 
 class SessionConnection(Connection):
     """One session: its frames become events. It is opened as soon as it has a transport, and then closed once.
@@ -282,10 +284,10 @@ class SessionConnection(Connection):
             self._dispatch(*events)
 
     def _pause(self, batch: Sequence[frames.Frame]) -> float:
-        pause = self._speaker.pause(batch)
+        pause = self._speaker.pause(batch, self._owner.unanswered(self.session))
         if pause and not self._paced:
             self._paced = True
-            reason = "it floods while others make calls; the limit flood_rate says from where on"
+            reason = "it floods while another session works; the limit flood_rate says from where on"
             logs.event("warning", "session.paced", session=self.session, pid=self.peer.pid, reason=reason)
         return pause
 

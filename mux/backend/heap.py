@@ -1,4 +1,4 @@
-"""Free memory goes back to the system: what the heap keeps for the next large message, some time after the last one."""
+"""Free memory goes back to the system: what the heap keeps for the next large message, now and then."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Heap:
         self._malloc_trim: Callable[[int], object] | None = None
 
     def trim(self) -> None:
-        """Give back all free pages, if more than HEAP_SPARE_BYTES have been written to since the start.
+        """Give back all free pages, if more than HEAP_SPARE_BYTES have been written to since the start. Never raises.
 
         Without any it takes some 20 us, else a millisecond for each 8 MiB.
         """

@@ -1,6 +1,8 @@
-"""How fast sessions are heard: each as it speaks, but for one that floods while others make a call now and then.
+"""How fast sessions are heard: each as it speaks, but for one that floods while others make one call after the other.
 
-Taking turns alone does not help those: a flood keeps every processor busy with its own host, shim and server.
+Taking turns alone does not help those: a flood keeps every processor busy with its own host, shim and server. It is
+told by its many open requests as well as by its rate: who waits for an answer before it says more is none, whatever it
+says, and who has many slow calls open is none either.
 """
 
 from __future__ import annotations
@@ -9,7 +11,16 @@ from math import exp
 from typing import TYPE_CHECKING
 
 from mux import limits
-from mux.limits import LINE_BYTES, MODEST_RATE, MODEST_SECONDS, PACED_RATE, PACED_SECONDS, RATE_SECONDS
+from mux.limits import (
+    FLOOD_REQUESTS,
+    LINE_BYTES,
+    MODEST_REQUESTS,
+    MODEST_SECONDS,
+    PACED_RATE,
+    PACED_SECONDS,
+    RATE_SECONDS,
+)
+from mux.wire.frames import LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,9 +29,6 @@ if TYPE_CHECKING:
 
 _NOTED_SECONDS = MODEST_SECONDS / 10
 """How exactly it is known when somebody modest has spoken."""
-
-_SILENCE = 1.0
-"""Lines a second of who has said nothing for a while: what it says now is no flood, if it is one line, however long."""
 
 
 class Pace:
@@ -40,7 +48,7 @@ class Pace:
         self._modest[who] = now
 
     def forget(self, who: Speaker) -> None:
-        """It is not modest, or gone."""
+        """It floods, or is gone."""
         self._modest.pop(who, None)
 
     def busy(self, now: float) -> bool:
@@ -60,30 +68,37 @@ class Speaker:
         self._then = self._clock()
         self._noted = 0.0
 
-    def pause(self, batch: Sequence[Frame]) -> float:
-        """It says that: after how many seconds the next may be taken. 0.0 where none floods, or nobody is modest."""
-        lines = len(batch)
-        for frame in batch:
-            lines += len(frame[3]) // LINE_BYTES
+    def pause(self, batch: Sequence[Frame], unanswered: int) -> float:
+        """It says that, with so many requests open: after how many seconds the next may be taken.
+
+        0.0 where none floods, or nobody is modest. What a shim says by itself, as after a restart, counts for nothing.
+        """
+        count = weight = 0
+        for kind, _, _, payload in batch:
+            if kind == LINE:
+                count += 1
+                weight += 1 + len(payload) // LINE_BYTES
+        if not count:
+            return 0.0
         now = self._clock()
         rate = self._rate
         if now > self._then:
             rate *= exp((self._then - now) / RATE_SECONDS)
             self._then = now
-        alone = rate < _SILENCE and len(batch) == 1
-        self._rate = rate = rate + lines / RATE_SECONDS
-        if rate < MODEST_RATE:
-            if now >= self._noted + _NOTED_SECONDS:
+        self._rate = rate = rate + weight / RATE_SECONDS
+        at_once = unanswered + count
+        if at_once <= FLOOD_REQUESTS:
+            if at_once <= MODEST_REQUESTS and now >= self._noted + _NOTED_SECONDS:
                 self._noted = now
                 self._pace.note(self, now)
             return 0.0
         if self._noted:
             self._noted = 0.0
             self._pace.forget(self)
-        if alone or rate <= limits.FLOOD_RATE or not self._pace.busy(now):
+        if rate <= limits.FLOOD_RATE or not self._pace.busy(now):
             return 0.0
-        pause = min(lines / PACED_RATE, PACED_SECONDS)
-        self._rate, self._then = 2.0 * limits.FLOOD_RATE, now + pause  # or a pause would make it look modest
+        pause = min(weight / PACED_RATE, PACED_SECONDS)
+        self._rate, self._then = 2.0 * limits.FLOOD_RATE, now + pause  # it goes on as one
         return pause
 
     def leave(self) -> None:

@@ -41,6 +41,8 @@ class Core(Protocol):
 
     def quiet(self, session: int) -> bool: ...
 
+    def unanswered(self, session: int) -> int: ...
+
 
 class _Explain(msgspec.Struct):
     first: int
@@ -59,6 +61,7 @@ class Runtime:
         self.core = core
         self.sessions: dict[int, SessionConnection] = {}
         self.upstreams: Upstreams
+        self.unanswered = core.unanswered
         self._handle_all = core.handle_all
         self._deadline = core.deadline
         self._loop = asyncio.get_running_loop()

@@ -101,6 +101,11 @@ class Pool:
         router = found.router or found.guest_of
         return router is None or not router.questions.open_for(found)
 
+    def unanswered(self, session: int) -> int:
+        """How many requests of the session are at its server, or wait for their turn."""
+        found = self.sessions.get(session)
+        return 0 if found is None else found.in_flight + len(found.waiting)
+
     # --- sessions ---------------------------------------------------------------------------
 
     def _session_opened(self, event: events.SessionOpened, now: float) -> None:

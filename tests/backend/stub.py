@@ -85,6 +85,9 @@ class StubCore:
     def quiet(self, session: int) -> bool:
         return session in self.sessions
 
+    def unanswered(self, session: int) -> int:  # noqa: ARG002 - the protocol's
+        return 0
+
     def handle_all(self, batch: Iterable[Event], now: float) -> list[actions.Action]:
         return [action for event in batch for action in self._handle(event, now)]
 

@@ -39,6 +39,9 @@ class Owner:
 
     def opened(self, event: SessionOpened, connection: SessionConnection, /) -> None: ...
 
+    def unanswered(self, _session: int, /) -> int:
+        return 0
+
     def closed(self, session: int, /) -> None:
         self.gone.add(session)
 

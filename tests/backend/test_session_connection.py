@@ -24,11 +24,12 @@ from tests.backend.support import PATIENCE, spec
 
 
 class Owner:
-    """Takes what a session says; told: when it was opened and closed."""
+    """Takes what a session says. told: when it was opened and closed. open: requests of it that have no answer."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.told: list[str] = []
+        self.open = 0
         self.news = asyncio.Event()
 
     def dispatch(self, *batch: Event) -> None:
@@ -39,6 +40,10 @@ class Owner:
     def opened(self, event: SessionOpened, connection: SessionConnection, /) -> None:
         assert connection.session == event.session
         self.told.append(f"opened {event.session}")
+
+    def unanswered(self, session: int, /) -> int:
+        assert session == 1
+        return self.open
 
     def closed(self, session: int, /) -> None:
         self.told.append(f"closed {session}")
@@ -146,12 +151,13 @@ async def test_a_dropped_session_is_logged_with_its_process(session: Session, ca
 async def test_a_session_that_is_held_to_a_rate_is_logged_once(
     session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
-    session.pace.join().pause([(frames.LINE, 0, 1, b"another one makes a call")])
+    session.pace.join().pause([(frames.LINE, 0, 1, b"another one makes a call")], 0)
+    session.owner.open = limits.FLOOD_REQUESTS
     flood = b"x" * int(limits.FLOOD_RATE * limits.RATE_SECONDS + 1) * limits.LINE_BYTES
     with caplog.at_level("WARNING", "mux.backend"):
-        for seq in (1, 2):
+        for seq in (1, 2, 3):
             await session.far.say(frame(frames.LINE, flood, seq=seq))
-        await session.owner.until(2)
+        await session.owner.until(3)
     (told,) = caplog.messages
     assert told.startswith(f"session.paced session=1 pid={os.getpid()} reason=")
 

@@ -170,8 +170,10 @@ class TestQuota:
         play(host(A, 4, call(2)), up(call(U + 2)))
         play(host(A, 5, call(3)))
         play(host(B, 3, call(1)), up(call(U + 3)))
+        assert [play.pool.unanswered(session) for session in (A, B, C)] == [3, 1, 0]
         play(server(result(U + 2)), to(A, 4, result(2)), up(call(U + 4)))
         play(server(result(U + 4)), to(A, 5, result(3)))
+        assert play.pool.unanswered(A) == 1
 
     def test_requests_over_the_limit_of_a_server_go_up_round_robin(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(limits, "UPSTREAM_IN_FLIGHT", 1)

@@ -87,6 +87,9 @@ class Owner:
 
     def closed(self, session: int) -> None: ...
 
+    def unanswered(self, session: int, /) -> int:  # noqa: ARG002 - the protocol's
+        return 0
+
 
 class World:
     """One connection, a pipe for its host's end, and hands on the clock of the scan."""
