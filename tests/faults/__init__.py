@@ -22,7 +22,7 @@
                 soak: 20 operations a second                                        12 s       1 h
     slow        a stopped host under a flood of notifications       6 s, 8 MiB/s    120 s, 1 MiB/s
     servers     a line without end                                            200 MiB     1 GiB
-                output on stderr                                               30 MiB   100 MiB
+                output on stderr                                               40 MiB   100 MiB
                 deaf to EOF and SIGTERM, families in sessions of their own, garbage, half lines, wrappers: once each
     scarcity    sessions with 64 descriptors                                       60       200
                 no space, read-only, foreign, open to others, too long a path, no Unix sockets: once each
