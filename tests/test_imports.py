@@ -22,7 +22,7 @@ ALLOWED = {
     "core": {"core"},
     "wire": {"wire", "core"},
     "rendezvous": {"rendezvous", "wire", "core", "failpoints"},
-    "config": {"config"},
+    "config": {"config", "rendezvous"},  # of the rendezvous how a file is replaced
     "shim": {"shim", "config", "rendezvous", "wire", "core", "failpoints"},
     "backend": {"backend", "config", "known", "rendezvous", "wire", "core", "failpoints"},
     # of the shim its options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from mux.cli import text
 from mux.config import PROJECT_FILE, Settings
@@ -31,7 +32,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> int:
     """Record it and say what takes effect now. Raises MuxError if there is no file, or it is not ours to trust."""
     if options.list:
-        for path, digest in records.trusted(os.environ):
+        for path, digest in records.trusted(os.environ, _complain):
             print(f"{text.printable(path)}{'' if _unchanged(path, digest) else '  (changed since: not trusted)'}")
         return 0
     if options.directory is None:
@@ -46,6 +47,10 @@ def run(options: argparse.Namespace) -> int:
     print(f"{path} is trusted as it is now:")
     print(text.printable_lines(file.content.decode(), indent="  "))
     return 0
+
+
+def _complain(line: str) -> None:
+    print(f"mux: {text.printable(line)}", file=sys.stderr)
 
 
 def _read(path: str) -> File:

@@ -205,7 +205,7 @@ def _take_untrusted(file: File, command: Sequence[str]) -> None:
 
 def _trusted(file: File, environ: Mapping[str, str]) -> bool:
     try:
-        return is_trusted(file.path, file.content, environ)
+        return is_trusted(file.path, file.content, environ, file.settings.complaints.append)
     except MuxError:
         return False
 

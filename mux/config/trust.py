@@ -6,15 +6,19 @@ A file that changes is not trusted any more. Records stand below `~/.local/state
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b, sha256
 
 from mux.config import home_directory
 from mux.errors import MuxError, UnsafePath
+from mux.rendezvous import files
 
 STATE = os.path.join(".local", "state", "mux")
 _RECORD_BYTES = 8192
+_DIGEST_LENGTH = 64
+
+Complain = Callable[[str], object]
+"""Takes one line for a person, about a record that is there and does not count."""
 
 
 def digest(content: bytes) -> str:
@@ -22,9 +26,9 @@ def digest(content: bytes) -> str:
     return sha256(content).hexdigest()
 
 
-def is_trusted(path: str, content: bytes, environ: Mapping[str, str]) -> bool:
+def is_trusted(path: str, content: bytes, environ: Mapping[str, str], complain: Complain) -> bool:
     """Whether the user has trusted the file at `path` with exactly this content. A record that is not ours is none."""
-    known = _read(_record(path, environ))
+    known = _read(_record(path, environ), complain)
     return known is not None and known == (digest(content), os.path.realpath(path))
 
 
@@ -35,16 +39,7 @@ def trust(path: str, content: bytes, environ: Mapping[str, str]) -> None:
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         _check(os.stat(directory), directory)
-        fd, temporary = tempfile.mkstemp(dir=directory, prefix=".new-")
-        try:
-            with open(fd, "wb") as file:
-                file.write(os.fsencode(f"{digest(content)}\n{os.path.realpath(path)}\n"))
-                file.flush()
-                os.fsync(fd)
-            os.rename(temporary, record)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        files.replace(record, os.fsencode(f"{digest(content)}\n{os.path.realpath(path)}\n"))
     except OSError as error:
         what = f"cannot record it in {directory}: {error.strerror or error}"
         raise MuxError(f"{what}. Mend that, then repeat this") from error
@@ -62,14 +57,14 @@ def forget(path: str, environ: Mapping[str, str]) -> bool:
     return True
 
 
-def trusted(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+def trusted(environ: Mapping[str, str], complain: Complain) -> list[tuple[str, str]]:
     """(path, digest) of every record that is ours and whole, by path."""
     directory = os.path.dirname(_record("/", environ))
     try:
-        names = [name for name in os.listdir(directory) if not name.startswith(".")]
+        names = [name for name in os.listdir(directory) if "." not in name]  # without what is being written
     except OSError:
         return []
-    records = [_read(os.path.join(directory, name)) for name in names]
+    records = [_read(os.path.join(directory, name), complain) for name in names]
     return sorted((path, known) for known, path in filter(None, records))
 
 
@@ -81,17 +76,23 @@ def _record(path: str, environ: Mapping[str, str]) -> str:
     return os.path.join(home, STATE, "trust", name)
 
 
-def _read(record: str) -> tuple[str, str] | None:
+def _read(record: str, complain: Complain) -> tuple[str, str] | None:
+    """(digest, path), or None: there is none, or, with one complaint, it is torn, empty, unreadable or not ours."""
     try:
         _check(os.stat(os.path.dirname(record)), record)
         fd = os.open(record, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
         with open(fd, "rb") as file:
             _check(os.fstat(fd), record)
             content = file.read(_RECORD_BYTES)
-    except (OSError, UnsafePath):
+    except FileNotFoundError:
         return None
-    known, newline, path = os.fsdecode(content).removesuffix("\n").partition("\n")
-    return (known, path) if newline else None
+    except (OSError, UnsafePath):
+        content = b""
+    known, _, path = os.fsdecode(content).removesuffix("\n").partition("\n")
+    if len(known) == _DIGEST_LENGTH and path:
+        return known, path
+    complain(f"{record} is ignored: it is no record of ours, or torn. `mux trust DIR` writes it anew")
+    return None
 
 
 def _check(found: os.stat_result, path: str) -> None:

@@ -28,19 +28,48 @@ def test_the_record_comes_back_as_it_was_written_and_only_we_may_read_it(directo
     assert os.listdir(directory) == ["r.json"]
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"x" * (RECORD_BYTES + 1)])
-def test_a_record_that_is_torn_empty_or_too_long_counts_as_absent(directory: Path, data: bytes) -> None:
+def ignored(path: Path, caplog: pytest.LogCaptureFixture) -> bool:
+    """Whether it counts as absent, with one warning that names the file."""
+    with caplog.at_level("WARNING", "mux.backend"):
+        assert record.read(path) is None
+    (warning,) = caplog.messages
+    return warning.startswith(f"record.ignored path={path} reason=")
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\0" * 512, b"x" * (RECORD_BYTES + 1)])
+def test_a_record_that_is_torn_empty_or_too_long_counts_as_absent(
+    directory: Path, caplog: pytest.LogCaptureFixture, data: bytes
+) -> None:
     path = directory / "r.json"
     path.write_bytes(data)
-    assert record.read(path) is None
+    assert ignored(path, caplog)
+
+
+def test_of_a_record_that_is_not_there_nothing_is_said(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert record.read(directory / "none.json") is None
+    assert caplog.messages == []
 
 
-def test_a_record_that_is_no_plain_file_is_not_read(directory: Path) -> None:
-    (directory / "link.json").symlink_to(directory / "elsewhere")
-    os.mkfifo(directory / "fifo.json")
-    assert record.read(directory / "link.json") is None
-    assert record.read(directory / "fifo.json") is None
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_record_of_another_user_counts_as_absent(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = directory / "r.json"
+    record.write(path, record.describe())
+    os.chown(path, 1, 1)
+    assert ignored(path, caplog)
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
+def test_a_record_that_is_no_plain_file_is_not_read(
+    directory: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    path = directory / "r.json"
+    if kind == "link":
+        path.symlink_to(directory / "elsewhere")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    assert ignored(path, caplog)
 
 
 def test_leftovers_are_killed_also_those_known_by_their_mark_alone_and_nothing_else_is() -> None:

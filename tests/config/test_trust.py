@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mux.config.trust import forget, is_trusted, trust, trusted
+from mux.config import trust as store
+from mux.config.trust import forget, trust
 from mux.errors import MuxError
 from tests.config.conftest import Place
 
@@ -20,17 +21,30 @@ def records(place: Place) -> Path:
     return place.home / ".local" / "state" / "mux" / "trust"
 
 
+def is_trusted(path: str, content: bytes, place: Place) -> bool:
+    """Where no record is wrong: nothing is complained of."""
+    return store.is_trusted(path, content, place.environment, pytest.fail)
+
+
+def ignored(place: Place, record: Path) -> bool:
+    """Whether the record of the project's file counts for nothing, with one complaint that names it."""
+    complaints: list[str] = []
+    found = store.is_trusted(str(place.file), CONTENT, place.environment, complaints.append)
+    (complaint,) = complaints
+    return not found and complaint.startswith(f"{record} is ignored: ")
+
+
 def test_a_file_is_trusted_with_its_content_and_no_other(place: Place) -> None:
     path = str(place.file)
-    assert not is_trusted(path, CONTENT, place.environment)
+    assert not is_trusted(path, CONTENT, place)
     trust(path, CONTENT, place.environment)
-    assert is_trusted(path, CONTENT, place.environment)
-    assert not is_trusted(path, CONTENT + b" ", place.environment)
-    assert not is_trusted(str(place.sub / "mux.toml"), CONTENT, place.environment)
-    assert [known for known, _ in trusted(place.environment)] == [path]
+    assert is_trusted(path, CONTENT, place)
+    assert not is_trusted(path, CONTENT + b" ", place)
+    assert not is_trusted(str(place.sub / "mux.toml"), CONTENT, place)
+    assert [known for known, _ in store.trusted(place.environment, pytest.fail)] == [path]
     assert forget(path, place.environment)
     assert not forget(path, place.environment)
-    assert not is_trusted(path, CONTENT, place.environment)
+    assert not is_trusted(path, CONTENT, place)
 
 
 def test_a_record_is_only_ours_and_written_in_one_step(place: Place) -> None:
@@ -45,23 +59,23 @@ def test_a_record_that_others_could_have_written_is_none(place: Place) -> None:
     trust(str(place.file), CONTENT, place.environment)
     (record,) = records(place).iterdir()
     record.chmod(0o666)
-    assert not is_trusted(str(place.file), CONTENT, place.environment)
+    assert ignored(place, record)
     record.chmod(0o600)
     records(place).chmod(0o777)
-    assert not is_trusted(str(place.file), CONTENT, place.environment)
+    assert ignored(place, record)
     with pytest.raises(MuxError, match="others can write"):
         trust(str(place.file), CONTENT, place.environment)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"abc", b"\xff" * 100])
+@pytest.mark.parametrize("content", [b"", b"\n", b"abc", b"\xff" * 100, b"\0" * 100])
 def test_a_torn_record_is_none_and_hides_no_other(place: Place, content: bytes) -> None:
     trust(str(place.file), CONTENT, place.environment)
     other = place.sub / "mux.toml"
     trust(str(other), CONTENT, place.environment)
-    name = next(r for r in records(place).iterdir() if str(place.file).encode() in r.read_bytes())
-    name.write_bytes(content)
-    assert not is_trusted(str(place.file), CONTENT, place.environment)
-    assert is_trusted(str(other), CONTENT, place.environment)
+    record = next(r for r in records(place).iterdir() if str(place.file).encode() in r.read_bytes())
+    record.write_bytes(content)
+    assert ignored(place, record)
+    assert is_trusted(str(other), CONTENT, place)
 
 
 def test_a_link_in_place_of_a_record_is_none(place: Place, tmp_path: Path) -> None:
@@ -70,14 +84,39 @@ def test_a_link_in_place_of_a_record_is_none(place: Place, tmp_path: Path) -> No
     moved = tmp_path / "moved"
     record.rename(moved)
     record.symlink_to(moved)
-    assert not is_trusted(str(place.file), CONTENT, place.environment)
+    assert ignored(place, record)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_record_of_another_user_is_none(place: Place) -> None:
+    trust(str(place.file), CONTENT, place.environment)
+    (record,) = records(place).iterdir()
+    os.chown(record, 1, 1)
+    assert ignored(place, record)
+
+
+def test_what_a_killed_writer_has_left_is_no_record(place: Place) -> None:
+    trust(str(place.file), CONTENT, place.environment)
+    (record,) = records(place).iterdir()
+    record.with_name(f"{record.name}.0123.tmp").write_bytes(record.read_bytes()[:70])
+    assert len(store.trusted(place.environment, pytest.fail)) == 1
+
+
+def test_a_session_is_told_of_a_record_that_does_not_count(place: Place) -> None:
+    place.write(place.file, CONTENT.decode())
+    trust(str(place.file), CONTENT, place.environment)
+    assert place.load().complaints == []
+    (record,) = records(place).iterdir()
+    record.write_bytes(b"")
+    complaints = place.load().complaints
+    assert [line for line in complaints if str(record) in line] == complaints[:1]
 
 
 def test_a_record_of_another_file_is_none_even_under_the_right_name(place: Place) -> None:
     trust(str(place.file), CONTENT, place.environment)
     (record,) = records(place).iterdir()
     record.write_text(record.read_text().replace(str(place.file), "/elsewhere/mux.toml"))
-    assert not is_trusted(str(place.file), CONTENT, place.environment)
+    assert not is_trusted(str(place.file), CONTENT, place)
 
 
 def test_many_at_once_lose_nothing(place: Place) -> None:
@@ -87,7 +126,7 @@ def test_many_at_once_lose_nothing(place: Place) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(is_trusted(path, CONTENT, place.environment) for path in paths)
+    assert all(is_trusted(path, CONTENT, place) for path in paths)
     assert len(list(records(place).iterdir())) == 20
 
 

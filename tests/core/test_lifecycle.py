@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from mux import errors, limits
-from mux.core import lifecycle
 from mux.core.events import Restart
 from mux.core.methods import REPEATABLE, SAFE, SETS_STATE
 from tests.core.playbook import (
@@ -256,77 +255,6 @@ class TestGrace:
         play(closed(A))
         play.wait(99)
         play.wait(1, stop())
-
-
-class TestIdle:
-    def test_a_modern_server_without_work_is_stopped_and_started_again_by_the_next_request(self) -> None:
-        play = discovered(A)
-        play.wait(limits.IDLE_SECONDS, stop())
-        play(exited(status=0))
-        play(host(A, 3, modern(1, "tools/list")), launch(2, 2))
-        play(started(2), up(modern(U2, "tools/list"), 2))
-
-    def test_a_server_that_was_only_discovered_has_its_whole_time(self) -> None:
-        play = Play()
-        play(opened(A), welcome(A))
-        play.wait(10 * limits.IDLE_SECONDS)  # a machine's clock is far from 0
-        play(host(A, 1, ask(0, "server/discover")), launch())
-        play(started(), up(ask(U, "server/discover")))
-        play(server(result(U)), to(A, 1, result(0)))
-        play.wait(limits.IDLE_SECONDS - 1)
-        play.wait(1, stop())
-
-    def test_a_legacy_server_is_stopped_only_if_asked_for(self) -> None:
-        legacy(A).wait(24 * 3600)
-        play = Play()
-        play(opened(A, idle_timeout=50.0), welcome(A))
-        play(host(A, 1, initialize()), launch())
-        play(started(), up(initialize(U)))
-        play(server(result(U, SERVER)), keep(A, 1), to(A, 1, result(0, SERVER)))
-        play.wait(49)
-        play(host(A, 2, note("x")), up(note("x")), ack(A, 2))
-        play.wait(49)
-        play.wait(1, stop())
-
-    def test_a_modern_server_can_be_kept(self) -> None:
-        play = Play()
-        play(opened(A, idle_timeout=0.0), welcome(A))
-        play(host(A, 1, modern(1, "tools/list")), launch())
-        play(started(), up(modern(U, "tools/list")))
-        play(server(result(U)), to(A, 1, result(1)))
-        play.wait(24 * 3600)
-
-    @pytest.mark.parametrize("busy", ["call", "listen"])
-    def test_a_server_at_work_is_not_idle(self, busy: str) -> None:
-        play = discovered(A)
-        method = "tools/call" if busy == "call" else "subscriptions/listen"
-        play.run(host(A, 3, modern(1, method)))
-        play.wait(4 * limits.IDLE_SECONDS)
-        play.run(host(A, 4, cancel(1)))
-        play.wait(limits.IDLE_SECONDS + limits.IDLE_AGAIN_SECONDS, stop())
-
-    def hurried(self, play: Play) -> Play:
-        """The same, and its server is stopped after ten idle seconds."""
-        play.router.idle_timeout = 10.0
-        lifecycle.rest_at(play.router, play.now)
-        return play
-
-    def test_a_server_without_open_state_or_task_is_idle(self) -> None:
-        self.hurried(legacy(A)).wait(10, stop())
-        self.hurried(discovered(A)).wait(10, stop())
-
-    def test_a_server_whose_task_somebody_owns_is_not_idle(self) -> None:
-        play = self.hurried(legacy(A))
-        play.run(host(A, 3, ask(1, "tools/call", '{"task":{}}')))
-        play.run(server(result(U + 1, '{"task":{"taskId":"t"}}')))
-        play.wait(limits.OPEN_STATE_SECONDS * 2)
-
-    def test_a_server_that_holds_a_clients_open_state_is_not_idle(self) -> None:
-        play = self.hurried(discovered(A))
-        play.run(host(A, 3, modern(1, "tools/call")))
-        play.run(server(result(U + 2, '{"resultType":"input_required"}')))
-        play.wait(limits.OPEN_STATE_SECONDS - 1)
-        play.wait(limits.IDLE_AGAIN_SECONDS + 1, stop())
 
 
 class TestRestart:

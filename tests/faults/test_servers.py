@@ -87,9 +87,9 @@ def test_a_line_without_end_is_not_kept(runtime: Runtime) -> None:
     assert most - before < 3 * 64 * MIB
 
 
-def test_a_hundred_megabytes_on_stderr_are_read_and_bounded(runtime: Runtime) -> None:
+def test_any_amount_of_stderr_is_read_and_bounded(runtime: Runtime) -> None:
     session = runtime.ready(*HOSTILE)
-    assert session.call("scream", mib=times(30, 100)) == "screamed"
+    assert session.call("scream", mib=times(40, 100)) == "screamed"  # more than may be kept, in either profile
     assert session.call("echo", text="on") == "on"
     logs = list(runtime.directory.glob("*.err*"))
     assert logs

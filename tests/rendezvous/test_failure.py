@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 import time
 from pathlib import Path
@@ -41,6 +42,27 @@ def test_the_delay_doubles_up_to_its_ceiling_and_starts_anew_after_a_success(pri
 def test_a_torn_or_foreign_record_counts_as_absent(private: Path, text: str) -> None:
     (private / "f").write_text(text.replace("{boot}", failure._boot_id()))
     assert failure.read(str(private / "f")) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"torn", b"{boot}\n12", b"\0" * 64, b"\xff" * 64])
+def test_a_torn_record_costs_one_line_that_names_it(
+    private: Path, capfd: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    path = private / "f"
+    path.write_bytes(content.replace(b"{boot}", failure._boot_id().encode()))
+    for _ in range(2):
+        assert failure.read(str(path)) is None
+    assert capfd.readouterr().err == f"mux: {path} is ignored: it is no record of ours, or torn\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_another_users_record_costs_one_line_that_names_it(private: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = private / "f"
+    failure.write(str(path), "x")
+    os.chown(path, 1, 1)
+    for _ in range(2):
+        assert failure.read(str(path)) is None
+    assert capfd.readouterr().err == f"mux: {path} is ignored: it is no record of ours, or torn\n"
 
 
 def test_a_record_that_is_a_link_or_a_directory_counts_as_absent(private: Path) -> None:

@@ -163,6 +163,13 @@ class Session:
         with self._news:
             return {key: list(found) for key, found in self._answers.items()}
 
+    def take(self) -> tuple[list[bytes], dict[str, list[Json]]]:
+        """Lines and answers since the last time; they are forgotten, which keeps a long test small."""
+        with self._news:
+            taken = self.lines, self._answers
+            self.lines, self._answers = [], {}
+            return taken
+
     def unnumbered_error(self, nth: int = 0) -> Json:
         """The nth error that names no request (id null)."""
         with self._news:

@@ -72,7 +72,7 @@ class Server:
         if method == "initialize":
             time.sleep(self.given.initialize_after)
             self.reply(number, self.initialize(message["params"]))
-        elif method == "ping":
+        elif method in ("ping", "resources/subscribe", "resources/unsubscribe"):
             self.reply(number, {})
         elif method == "tools/list":
             self.reply(number, {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]})
