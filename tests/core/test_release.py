@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mux import limits
 from mux.core.events import Permit, Release
+from mux.core.snapshot import Unused
 from tests.core.playbook import (
     EXIT,
     OTHER_KEY,
@@ -50,6 +51,7 @@ def deserted() -> Play:
 
 def test_servers_that_are_unused_since_then_are_ended_and_no_younger_ones() -> None:
     play = deserted()
+    assert play.pool.unused(1, play.now) == Unused(backend=False, upstreams=frozenset({1}))
     play(Release(0.9))
     play(Release(1), stop(1))
     play(exited(1, status=0))
@@ -73,6 +75,7 @@ def test_a_server_that_a_clients_open_state_needs_is_not_ended_and_keeps_the_bac
     play(host(A, 3, modern(1, "tools/call", ',"name":"t"')), up(modern(U + 2, "tools/call", ',"name":"t"')))
     play.run(server(result(U + 2, '{"resultType":"input_required"}')))
     play(closed(A))
+    assert play.pool.unused(100, play.now) == Unused(backend=False, upstreams=frozenset())
     play(Release(100))
     play.wait(limits.OPEN_STATE_SECONDS, stop())
 
@@ -80,6 +83,7 @@ def test_a_server_that_a_clients_open_state_needs_is_not_ended_and_keeps_the_bac
 def test_the_backend_leaves_once_its_servers_have_ended() -> None:
     play = deserted()
     play(closed(C))
+    assert play.pool.unused(3, play.now) == Unused(backend=True, upstreams=frozenset({1, 2}))
     play(Release(3), stop(1), stop(2))
     play(exited(1, status=0))
     play(exited(2, status=0), EXIT)
