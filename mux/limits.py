@@ -279,7 +279,7 @@ REUNION_SECONDS = 10.0
 """How long `mux restart` watches the sessions come back."""
 
 PRUNE_AGE_SECONDS = 60.0
-"""`mux prune` leaves alone what has run for less: it may be about to be used."""
+"""`mux prune` leaves alone what has run, or has been unused, for less: it may be about to be used."""
 
 CONFIG_BYTES = 64 * MIB
 CONFIG_DEPTH = 200

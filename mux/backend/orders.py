@@ -1,16 +1,17 @@
-"""What an operator orders over a control connection: restart, stop, start, release. mux/wire/PROTOCOL, 5."""
+"""What an operator orders over a control connection: restart, stop, start, prune. mux/wire/PROTOCOL, 5."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from mux import __version__
-from mux.backend import logs
+from mux.backend import logs, reap
 from mux.backend.control import Arguments
 from mux.backend.runtime import Runtime
 from mux.core.events import Halt, Permit, Release, Restart
@@ -33,6 +34,13 @@ class _Order(msgspec.Struct):
     hold_off: float = 0.0
 
 
+class _Prune(msgspec.Struct):
+    """older_than: seconds that it must have been unused for. end: whether to end it, or only to say what it is."""
+
+    older_than: float
+    end: bool = False
+
+
 class Orders:
     """leave(reason, hold-off in ms) begins a planned exit. options: those that a successor should be started with."""
 
@@ -43,7 +51,7 @@ class Orders:
 
     def commands(self) -> Mapping[str, Callable[[Arguments], Awaitable[Any]]]:
         """By name; each answers with what it concerns, as it was when the order came."""
-        return {"restart": self._restart, "stop": self._stop, "start": self._start, "release": self._release}
+        return {"restart": self._restart, "stop": self._stop, "start": self._start, "prune": self._prune}
 
     async def _restart(self, arguments: Arguments) -> dict[str, Any]:
         order = msgspec.convert(arguments, _Order)
@@ -72,11 +80,23 @@ class Orders:
         self._runtime.dispatch(Permit())
         return self._concerned(None)
 
-    async def _release(self, _: Arguments) -> dict[str, Any]:
-        unused = [upstream.upstream for upstream in self._runtime.snapshot().upstreams if not upstream.sessions]
-        logs.event("info", "order.release", servers=len(unused))
-        self._soon(self._runtime.dispatch, Release())
-        return {"servers": len(unused)}
+    async def _prune(self, arguments: Arguments) -> dict[str, Any]:
+        """Names processes by pid and start time, so that who asked can see them end. What is in use again does not."""
+        order = msgspec.convert(arguments, _Prune)
+        since = time.monotonic() - order.older_than
+        unused = self._runtime.unused(since)
+        own = reap.process(os.getpid())
+        servers = [
+            {"id": entry.upstream, "command": [os.fsdecode(word) for word in entry.argv], "process": child.identity}
+            for entry in self._runtime.snapshot().upstreams
+            if entry.upstream in unused.upstreams
+            and (child := self._runtime.upstreams.get(entry.process))
+            and child.identity
+        ]
+        if order.end:
+            logs.event("info", "order.prune", backend=unused.backend, servers=len(servers))
+            self._soon(self._runtime.dispatch, Release(since))
+        return {"backend": own.identity if own and unused.backend else None, "servers": servers}
 
     def _concerned(self, upstream: int | None) -> dict[str, Any]:
         """Raises UsageError for a server that is not there."""

@@ -19,7 +19,7 @@ from mux.core import actions
 from mux.core.events import Event, SessionClosed, SessionOpened, Shutdown, Tick
 from mux.core.explain import explain
 from mux.core.pool import Pool
-from mux.core.snapshot import PoolSnapshot
+from mux.core.snapshot import PoolSnapshot, Unused
 from mux.errors import UsageError
 from mux.failpoints import ARMED, hit
 from mux.wire import frames
@@ -38,6 +38,8 @@ class Core(Protocol):
     def deadline(self) -> float | None: ...
 
     def snapshot(self) -> PoolSnapshot: ...
+
+    def unused(self, since: float, now: float, /) -> Unused: ...
 
     def quiet(self, session: int) -> bool: ...
 
@@ -168,6 +170,10 @@ class Runtime:
     def snapshot(self) -> PoolSnapshot:
         """The core's numbers."""
         return self.core.snapshot()
+
+    def unused(self, since: float) -> Unused:
+        """What nobody has used since then, monotonic seconds."""
+        return self.core.unused(since, time.monotonic())
 
     def explain(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Why a session, or a server, shares with whom. Raises UsageError for what is not there."""

@@ -81,6 +81,10 @@ class BackendGone(MuxError):
     """It has ended while it was asked."""
 
 
+class UnknownCommand(MuxError):
+    """The backend is of a version that has no such command."""
+
+
 class Conversation:
     """One connection of role `control`; closed at the end of the block."""
 
@@ -99,7 +103,7 @@ class Conversation:
         self._attached.sock.close()
 
     def ask(self, command: str, **arguments: object) -> Json:
-        """The command's result. Raises BackendGone, or another MuxError."""
+        """The command's result. Raises BackendGone, UnknownCommand, or another MuxError."""
         self._seq += 1
         line = json.dumps({"command": command, "arguments": arguments}).encode()
         try:
@@ -159,6 +163,6 @@ def _result(payload: bytes, socket: str) -> Json:
         case {"result": dict(result)}:
             return result
         case {"error": str(sentence)}:
-            raise MuxError(sentence)
+            raise UnknownCommand(sentence) if sentence.startswith("unknown command") else MuxError(sentence)
         case _:
             raise WireError(f"the backend at {socket} answered neither result nor error")

@@ -1,7 +1,8 @@
 """`mux prune`: end what we have started and nobody uses.
 
-Nothing that has a session, nothing young, and no process that is not proven ours by a record, its pid and its start
-time: a command of the same name, started by somebody else, is not looked at.
+Nothing that has a session, nothing that runs, or has been unused, for less than a while, and no process that is not
+proven ours: by its backend, which is asked, or by a record, its pid and its start time. A command of the same name,
+started by somebody else, is not looked at. What has no session is ended by its backend, which alone knows who joins.
 """
 
 from __future__ import annotations
@@ -13,18 +14,16 @@ import signal
 import time
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from mux import __version__
 from mux.backend import reap, record
 from mux.backend.reap import Identity
 from mux.cli import control, text
+from mux.cli.control import UnknownCommand
 from mux.config.values import seconds
 from mux.errors import MuxError, RendezvousError, UsageError
 from mux.limits import PRUNE_AGE_SECONDS, STOP_STEP_SECONDS, SUCCESSION_SECONDS, TREE_POLL_SECONDS
 from mux.rendezvous.paths import Place, check_directory, places, runtime_directories
-
-if TYPE_CHECKING:
-    from mux.cli.control import Conversation
 
 DONE, REFUSED, NOTHING = 0, 1, 3
 """Exit codes."""
@@ -36,7 +35,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "prune",
         help="list what we have started and nobody uses; --yes ends it",
         description="List backends without sessions, servers without sessions, and what the servers of a killed "
-        f"backend have left, unless it is young. With --yes, end it: SIGTERM, {STOP_STEP_SECONDS:.0f} s, SIGKILL.",
+        "backend have left, unless it is young. With --yes, end it and wait for that: servers as when they have had no "
+        f"session for long, what a killed backend has left by SIGTERM, {STOP_STEP_SECONDS:.0f} s, SIGKILL.",
         epilog=f"Exit codes: {DONE} done, or there is something to do; {NOTHING} nothing to do; {REFUSED} something "
         "did not end, or could not be asked.",
         allow_abbrev=False,
@@ -47,7 +47,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="TIME",
         type=_age,
         default=PRUNE_AGE_SECONDS,
-        help=f"leave alone what has run for less: 90s, 15m (default: {PRUNE_AGE_SECONDS:.0f}s)",
+        help=f"leave alone what has run, or had no session, for less: 90s, 15m (default: {PRUNE_AGE_SECONDS:.0f}s)",
     )
     parser.add_argument("--yes", action="store_true", help="end what is listed")
     parser.set_defaults(run=run)
@@ -56,20 +56,26 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> int:
     """Never ends anything without --yes. Raises UsageError for a socket that is none."""
     control.check_platform()
-    finds = [find for place in _places(options.socket) for find in _look(place, options.older_than)]
+    finds = [find for place in _places(options.socket) for find in _look(place, options.older_than, end=options.yes)]
     if not finds:
         print("There is nothing to end: everything that we have started is in use, young, or gone.")
         return NOTHING
     for find in finds:
-        print(f"{find.what}{'' if find.act else ': ' + find.why}")
-    actionable = [find for find in finds if find.act]
+        print(f"{find.what}: {find.why}" if find.why else find.what)
+    everything = sum(find.size for find in finds)
+    possible = sum(len(find.processes) for find in finds)
     if not options.yes:
-        if actionable:
-            print(f"`mux prune --yes` ends {text.plural(len(actionable), 'of these', 'of these')}.")
-        return DONE if actionable else REFUSED
-    ended = sum(find.end() for find in actionable)
-    print(f"Ended {ended} of {len(finds)}.")
-    return DONE if ended == len(finds) else REFUSED
+        if possible:
+            print(f"`mux prune --yes` ends {possible} of these.")
+        return DONE if possible else REFUSED
+    ended = possible
+    for find in finds:
+        if left := find.end():
+            ended -= len(left)
+            pids = ", ".join(str(identity.pid) for identity in sorted(left))
+            print(f"{find.what}: {pids} still there, in use again or deaf; `mux status` and `mux logs` tell more")
+    print(f"Ended {ended} of {everything}.")
+    return DONE if ended == everything else REFUSED
 
 
 def _age(value: str) -> float:
@@ -80,118 +86,91 @@ def _age(value: str) -> float:
 
 
 class Find:
-    """Something that nobody uses. `act`: whether it can be ended; `why`: if not, what speaks against it."""
+    """Something that nobody uses. Without `processes` it can not be ended, and `why` says what speaks against it."""
 
-    def __init__(self, what: str, why: str = "") -> None:
+    def __init__(self, what: str, processes: Iterable[Identity] = (), *, why: str = "") -> None:
         self.what = what
         self.why = why
-        self.act = not why
+        self.processes = frozenset(processes)
 
-    def end(self) -> bool:
-        """End it; whether it is gone."""
-        return False
+    @property
+    def size(self) -> int:
+        """How much of what is found it is."""
+        return len(self.processes) or 1
+
+    def end(self) -> set[Identity]:
+        """Wait for the end, a bounded time; what still runs then. A backend has its order already."""
+        return _await(self.processes, SUCCESSION_SECONDS)
 
 
 class Leftovers(Find):
     """Processes that a killed backend's servers have left."""
 
-    def __init__(self, place: Place, left: set[Identity], least: float) -> None:
+    def __init__(self, place: Place, left: set[Identity]) -> None:
         names = ", ".join(f"{identity.pid} ({_name(identity)})" for identity in sorted(left))
-        super().__init__(f"left by a killed backend at {place.socket}: {names}")
+        super().__init__(f"left by a killed backend at {place.socket}: {names}", left)
         self._place = place
-        self._least = least
 
-    def end(self) -> bool:
+    def end(self) -> set[Identity]:
         with _lock(self._place) as free:
             known = record.read(Path(self._place.record)) if free else None
-            if known is None:
-                return not free  # a backend that has started meanwhile has ended them
-            return _terminate(_old(record.leftovers(known), self._least))
-
-
-class Unused(Find):
-    """A backend without sessions, or its servers without sessions."""
-
-    def __init__(self, place: Place, what: str, command: str) -> None:
-        super().__init__(what)
-        self._place = place
-        self._command = command
-
-    def end(self) -> bool:
-        conversation = control.converse([self._place])
-        if conversation is None:
-            return True
-        with conversation:
-            state = conversation.ask("status")
-            if self._command == "release":
-                conversation.ask("release")
-                return True
-            if state["sessions"]:
-                print(f"{self.what}: it has got a session meanwhile")
-                return False
-            conversation.ask("restart")
-            return conversation.wait_for_end(SUCCESSION_SECONDS)
+            if known is not None:
+                return _terminate(self.processes & record.leftovers(known))
+        return super().end()  # a backend that has started meanwhile ends them
 
 
 def _places(socket: str | None) -> Iterator[Place]:
-    """Where records of ours may stand; directories that are not safe are nobody's."""
+    """Where sockets and records of ours may stand; directories that are not safe are nobody's."""
     if socket is not None:
         yield from places(socket)
         return
     for directory in runtime_directories():
         with contextlib.suppress(OSError, RendezvousError):
             check_directory(directory)
-            for name in sorted(os.listdir(directory)):
-                if name.endswith(".json"):
-                    yield Place(os.path.join(directory, f"{name.removesuffix('.json')}.sock"))
+            found = (os.path.splitext(name) for name in os.listdir(directory))
+            for name in sorted({name for name, kind in found if kind in (".sock", ".json")}):
+                yield Place(os.path.join(directory, f"{name}.sock"))
 
 
-def _look(place: Place, least: float) -> Iterator[Find]:
+def _look(place: Place, least: float, *, end: bool) -> Iterator[Find]:
+    """What nobody has used for `least` seconds. end: a backend is told to end it in the same breath."""
     known = record.read(Path(place.record))
     try:
         conversation = control.converse([place])
-    except MuxError as error:
-        yield Find(f"the backend at {place.socket}", str(error))
+        if conversation is not None:
+            with conversation:
+                yield from _unused(conversation.ask("prune", older_than=least, end=end), place)
+            return
+    except UnknownCommand:
+        why = f"it is of a version that can not tell; `mux restart --socket {place.socket}` brings mux {__version__}"
+        yield Find(f"the backend at {place.socket}", why=why)
         return
-    if conversation is not None:
-        with conversation:
-            yield from _unused(place, conversation, least)
+    except MuxError as error:
+        yield Find(f"the backend at {place.socket}", why=str(error))
         return
     if known is None:
         return
     with _lock(place) as free:
         if free:
-            if left := _old(record.leftovers(known), least):
-                yield Leftovers(place, left, least)
+            if left := {identity for identity in record.leftovers(known) if reap.age(identity) >= least}:
+                yield Leftovers(place, left)
         elif reap.living((known.process,)):
             what = f"backend {known.process.pid} at {place.socket}"
-            yield Find(what, "its socket is gone, so nobody can ask whom it serves; it leaves with its last session")
+            why = "its socket is gone, so nobody can ask whom it serves; it leaves with its last session"
+            yield Find(what, why=why)
 
 
-def _old(identities: set[Identity], least: float) -> set[Identity]:
-    return {identity for identity in identities if reap.age(identity) >= least}
-
-
-def _unused(place: Place, conversation: Conversation, least: float) -> Iterator[Find]:
-    try:
-        state = conversation.ask("status")
-    except MuxError as error:
-        yield Find(f"the backend at {place.socket}", str(error))
-        return
-    backend = state["backend"]
-    if not state["sessions"]:
-        if (backend["uptime_seconds"] or 0) >= least:
-            what = f"backend {backend['pid']} at {place.socket}, without a session"
-            yield Unused(place, what, "restart")
-        return
-    old = [
-        entry
-        for entry in state["upstreams"]
-        if not entry["sessions"] and entry["pid"] and (entry["uptime_seconds"] or 0) >= least
-    ]
-    if old:
-        names = ", ".join(f"{entry['id']} ({text.command(entry['command'])})" for entry in old)
-        yield Unused(place, f"servers without a session at {place.socket}: {names}", "release")
+def _unused(answer: control.Json, place: Place) -> Iterator[Find]:
+    """What a backend has found, mux/wire/PROTOCOL, 5. Its servers end before it does."""
+    servers = answer["servers"]
+    names = ", ".join(f"{entry['id']} ({text.command(entry['command'])})" for entry in servers)
+    if answer["backend"]:
+        backend = Identity(*answer["backend"])
+        what = f"backend {backend.pid} at {place.socket}, without a session"
+        yield Find(f"{what}, with servers: {names}" if servers else what, [backend])
+    elif servers:
+        processes = [Identity(*entry["process"]) for entry in servers]
+        yield Find(f"servers without a session at {place.socket}: {names}", processes)
 
 
 @contextlib.contextmanager
@@ -210,17 +189,21 @@ def _lock(place: Place) -> Generator[bool, None, None]:
             os.close(lock)
 
 
-def _terminate(identities: Iterable[Identity]) -> bool:
-    """SIGTERM, a while, SIGKILL, to exactly these; whether all are gone."""
+def _terminate(identities: Iterable[Identity]) -> set[Identity]:
+    """SIGTERM, a while, SIGKILL, to exactly these; what still runs after another while."""
     left = reap.living(identities)
     for number in (signal.SIGTERM, signal.SIGKILL):
         reap.send_all(left, number)
-        deadline = time.monotonic() + STOP_STEP_SECONDS
-        while left := reap.living(left):
-            if time.monotonic() > deadline:
-                break
-            time.sleep(TREE_POLL_SECONDS)
-    return not left
+        left = _await(left, STOP_STEP_SECONDS)
+    return left
+
+
+def _await(identities: Iterable[Identity], seconds: float) -> set[Identity]:
+    """What of these still runs after that time; at once, if nothing does."""
+    deadline = time.monotonic() + seconds
+    while (left := reap.living(identities)) and time.monotonic() < deadline:
+        time.sleep(TREE_POLL_SECONDS)
+    return left
 
 
 def _name(identity: Identity) -> str:

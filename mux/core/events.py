@@ -150,7 +150,12 @@ class Restart(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """The operator ends the grace of every server that nobody uses."""
+    """The operator ends the grace of what nobody has used since then: servers, and the backend.
+
+    since: monotonic seconds. Whoever comes before the end is served as if there had been no such order.
+    """
+
+    since: float
 
 
 class Shutdown(msgspec.Struct, frozen=True):

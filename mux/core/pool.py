@@ -15,7 +15,7 @@ from mux.core.actions import Drop, Exit, GoAway, Halted, Log, Refuse, Welcome
 from mux.core.lanes import Lanes
 from mux.core.router import Router
 from mux.core.session import Session, State, rest
-from mux.core.snapshot import PoolSnapshot, snapshot
+from mux.core.snapshot import PoolSnapshot, Unused, snapshot
 from mux.core.timers import Timers
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Pool:
         self._last_router = 0
         self._drain_until = 0.0
         self._left = False
+        self._deserted_at = 0.0
         self._unused = False
         self._halted: dict[bytes, str] = {}
         self._farewell = ""
@@ -69,7 +70,7 @@ class Pool:
 
     def start(self, now: float) -> None:
         """The backend serves from now on: without a session it leaves after the grace."""
-        self.timers.set("exit", now + self.grace)
+        self._empty(now, self.grace)
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """What `event` at `now` (monotonic seconds) leads to. After a planned Exit only refusals: no restarts."""
@@ -92,6 +93,19 @@ class Pool:
     def snapshot(self) -> PoolSnapshot:
         """What `mux status` shows."""
         return snapshot(self.sessions.values(), self.routers.values(), draining=self.draining)
+
+    def unused(self, since: float, now: float) -> Unused:
+        """What nobody has used since then, and no client's open state needs.
+
+        A server is started for a session: it is never younger than the time that it has been without one.
+        """
+        kept = {router.number for router in self.routers.values() if router.kept_until > now}
+        upstreams = {
+            router.number
+            for router in self.routers.values()
+            if ("grace", router.number) in self.timers and router.deserted_at <= since
+        }
+        return Unused(not self.sessions and not kept and self._deserted_at <= since, frozenset(upstreams - kept))
 
     def quiet(self, session: int) -> bool:
         """Whether nothing is under way for the session but what it listens to: no request of either side."""
@@ -182,11 +196,12 @@ class Pool:
             members.leave(router, session, now)
             self.deserted(router, now)
         if not self.sessions:
-            self.timers.set("exit", now + self.grace)
+            self._empty(now, self.grace)
 
     def deserted(self, router: Router, now: float) -> None:
         """If nobody is left at the upstream, its grace begins."""
         if not router.sessions and not router.guests:
+            router.deserted_at = now
             self.timers.set(("grace", router.number), max(now + router.grace, router.kept_until))
 
     # --- processes --------------------------------------------------------------------------
@@ -258,6 +273,11 @@ class Pool:
                 case _:
                     pass
 
+    def _empty(self, now: float, grace: float) -> None:
+        """If nobody comes, the backend leaves after so many seconds."""
+        self._deserted_at = now
+        self.timers.set("exit", now + grace)
+
     def _leave_if_unused(self, now: float) -> None:
         """Exit once neither a session nor a server is left; asked for again if the shell finds a connection waiting."""
         self._unused = not self.sessions and not self.draining
@@ -281,19 +301,22 @@ class Pool:
     def _permit(self, _event: events.Permit, now: float) -> None:
         self._halted.clear()
         if not self.sessions:  # those that may come back look for a backend only now and then
-            self.timers.set("exit", now + max(self.grace, limits.RETURN_SECONDS))
+            self._empty(now, max(self.grace, limits.RETURN_SECONDS))
 
     def _restart(self, event: events.Restart, now: float) -> None:
         for router in self.routers.values():
             if router.number == event.upstream:
                 lifecycle.restart(router, now)
 
-    def _release(self, _event: events.Release, now: float) -> None:
+    def _release(self, event: events.Release, now: float) -> None:
+        unused = self.unused(event.since, now)
         for router in list(self.routers.values()):
-            if ("grace", router.number) in self.timers and router.kept_until <= now:
+            if router.number in unused.upstreams:
                 self.timers.cancel(("grace", router.number))
                 lifecycle.stop(router, now)
                 self._retire(router, now)
+        if unused.backend:
+            self._leave_if_unused(now)
 
     def _shutdown(self, event: events.Shutdown, now: float) -> None:
         if self.draining:

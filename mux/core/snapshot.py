@@ -57,6 +57,13 @@ class UpstreamSnapshot(msgspec.Struct, frozen=True):
     apart: str
 
 
+class Unused(msgspec.Struct, frozen=True):
+    """What could be ended without anybody's loss. backend: whether all of it; upstreams: by number."""
+
+    backend: bool
+    upstreams: frozenset[int]
+
+
 class PoolSnapshot(msgspec.Struct, frozen=True):
     """Everything, in the order of its arrival."""
 

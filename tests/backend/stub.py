@@ -17,7 +17,7 @@ from mux.backend.serve import Backend
 from mux.core import actions, events
 from mux.core.events import Event, LaunchSpec, SessionOpened
 from mux.core.identity import Sharing
-from mux.core.snapshot import PoolSnapshot, SessionSnapshot, UpstreamSnapshot
+from mux.core.snapshot import PoolSnapshot, SessionSnapshot, Unused, UpstreamSnapshot
 from mux.errors import UsageError
 from mux.rendezvous.listener import take
 from mux.rendezvous.paths import Place
@@ -81,6 +81,9 @@ class StubCore:
             ],
             [msgspec.structs.replace(upstream, upstream=n, process=n) for n in self.running],
         )
+
+    def unused(self, _since: float, _now: float) -> Unused:
+        return Unused(backend=False, upstreams=frozenset())
 
     def quiet(self, session: int) -> bool:
         return session in self.sessions

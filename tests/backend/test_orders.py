@@ -159,7 +159,7 @@ def test_a_stop_of_all_tells_every_session_that_it_was_so_ordered(runtime: Runti
     assert "mux stop" in refused(runtime.sessions[0])
 
 
-def test_release_ends_the_servers_without_a_session_and_no_other(
+def test_prune_names_what_has_no_session_and_ends_it_if_told_to(
     runtime: Runtime, operator: Conversation, session: Session
 ) -> None:
     used = session.pid()
@@ -167,8 +167,34 @@ def test_release_ends_the_servers_without_a_session_and_no_other(
     server = unused.pid()
     unused.finish()
     eventually("its session is gone", lambda: len(operator.ask("status")["sessions"]) == 1)
-    assert running(server), "the grace is long"
-    assert operator.ask("release") == {"servers": 1}
+    assert operator.ask("prune", older_than=3600, end=True) == {"backend": None, "servers": []}
+    found = operator.ask("prune", older_than=0)
+    assert found["backend"] is None
+    assert [(entry["id"], entry["process"][0], entry["command"][-1]) for entry in found["servers"]] == [
+        (2, server, "unused")
+    ]
+    assert running(server), "it was only named"
+    assert operator.ask("prune", older_than=0, end=True) == found
     eventually("it is dead", lambda: not running(server))
     assert session.pid() == used
-    assert operator.ask("release") == {"servers": 0}
+    assert operator.ask("prune", older_than=0) == {"backend": None, "servers": []}
+
+
+def test_prune_of_an_empty_backend_answers_and_then_it_leaves(
+    runtime: Runtime, operator: Conversation, session: Session
+) -> None:
+    server = session.pid()
+    session.finish()
+    eventually("its session is gone", lambda: not operator.ask("status")["sessions"])
+    found = operator.ask("prune", older_than=0, end=True)
+    assert found["backend"][0] == runtime.backend().pid
+    assert [entry["process"][0] for entry in found["servers"]] == [server]
+    assert operator.wait_for_end(20.0)
+    assert not running(server)
+
+
+def test_prune_without_an_age_is_refused(operator: Conversation, session: Session) -> None:
+    session.finish()
+    with pytest.raises(MuxError, match="older_than"):
+        operator.ask("prune", end=True)
+    assert operator.ask("status")["upstreams"][0]["state"] == "ready"

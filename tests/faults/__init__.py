@@ -28,7 +28,8 @@
                 no space, read-only, foreign, open to others, too long a path, no Unix sockets: once each
     operator    restarts under load, of each kind                                   2        50
                 rounds with state files that are rewritten all the time             4       200
-                stop, start, prune, upgrades, crash loops, self-check: once each
+                stop, start, upgrades, crash loops, self-check: once each
+    prune       old and young, empty backends, another version, leftovers that are deaf or not: once each
     leftovers   a host's whole cgroup, a logout, forged records: once each
     suite       a run that fails, is interrupted, timed out or killed half-way: once each
 

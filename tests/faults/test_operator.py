@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,7 @@ import psutil
 import pytest
 
 import mux
-from tests.faults.support import Watch, configure, overlaps, report, served, times
+from tests.faults.support import Watch, overlaps, report, served, times
 from tests.faults.test_load import Load
 from tests.support.processes import eventually, running
 from tests.support.runtime import SCRIPTED, Runtime
@@ -223,77 +222,3 @@ def test_a_crash_loop_is_answered_by_the_shim_itself_which_tries_again_later(run
     eventually("it is tried again", lambda: served(session))
     assert session.call("echo", text="on") == "on"
     assert session.stderr == ""
-
-
-# --- prune --------------------------------------------------------------------------------------
-
-
-def test_prune_ends_only_what_nobody_uses_and_only_if_told_to(runtime: Runtime) -> None:
-    runtime.grace = 3600.0
-    assert mux_(runtime, "prune").returncode == NOTHING
-    session = runtime.ready()
-    assert mux_(runtime, "prune", "--older-than", "0", "--yes").returncode == NOTHING, "it has a session"
-    assert session.call("echo", text="on") == "on"
-    server, backend = session.pid(), runtime.backend()
-    session.finish()
-    eventually("it has no session", lambda: not runtime.status()["sessions"])
-    assert mux_(runtime, "prune").returncode == NOTHING, "it is young"
-    listed = mux_(runtime, "prune", "--older-than", "0")
-    assert listed.returncode == DONE
-    assert str(backend.pid) in listed.stdout
-    assert running(backend.pid), "it was only listed"
-    done = mux_(runtime, "prune", "--older-than", "0", "--yes")
-    assert (done.returncode, "Ended 1 of 1" in done.stdout) == (DONE, True)
-    eventually("both are dead", lambda: not running(server) and not running(backend.pid))
-
-
-def test_prune_ends_servers_without_a_session_of_a_backend_that_has_others(runtime: Runtime) -> None:
-    runtime.grace = 3600.0
-    used, unused = runtime.ready(), runtime.ready(*SCRIPTED, "--name", "unused")
-    server = unused.pid()
-    unused.finish()
-    eventually("one session is left", lambda: len(runtime.status()["sessions"]) == 1)
-    assert mux_(runtime, "prune", "--older-than", "0").returncode == DONE
-    assert mux_(runtime, "prune", "--older-than", "0", "--yes").returncode == DONE
-    eventually("it is dead", lambda: not running(server))
-    assert used.call("echo", text="on") == "on"
-    used.finish()
-    mux_(runtime, "stop")
-
-
-def test_prune_names_what_it_cannot_end_and_leaves_it_alone(runtime: Runtime) -> None:
-    session = runtime.ready()
-    runtime.socket.unlink()
-    for words in ([], ["--yes"]):
-        done = mux_(runtime, "prune", "--older-than", "0", *words)
-        assert (done.returncode, "its socket is gone" in done.stdout) == (REFUSED, True)
-    assert session.call("echo", text="on") == "on"
-    session.finish()
-
-
-def test_prune_ends_what_a_killed_backend_has_left_and_nothing_that_only_looks_like_it(runtime: Runtime) -> None:
-    configure(runtime, self_check_seconds=0.2)
-    session = runtime.ready()
-    left = int(session.call("spawn", detached=True))
-    backend = runtime.backend()
-    eventually("it is recorded", lambda: str(left) in runtime.record.read_text(encoding="utf-8"))
-    session.child.send_signal(signal.SIGSTOP)
-    backend.kill()
-    session.child.kill()
-    eventually("it is dead", lambda: not running(backend.pid))
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"]) as innocent:
-        record = json.loads(runtime.record.read_text(encoding="utf-8"))
-        record["upstreams"][0]["tree"].append([innocent.pid, 1])
-        runtime.record.write_text(json.dumps(record), encoding="utf-8")
-        try:
-            listed = mux_(runtime, "prune", "--older-than", "0")
-            assert (listed.returncode, str(left) in listed.stdout) == (DONE, True)
-            assert str(innocent.pid) not in listed.stdout
-            assert mux_(runtime, "prune", "--older-than", "0", "--yes").returncode == DONE
-            eventually("it is dead", lambda: not running(left))
-            assert innocent.poll() is None
-        finally:
-            innocent.kill()
-    assert mux_(runtime, "prune", "--older-than", "0").returncode == NOTHING
-    runtime.record.unlink()
-    runtime.socket.unlink()

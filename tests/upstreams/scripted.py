@@ -25,6 +25,17 @@ VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
 
 
+TELLING = """
+import pathlib, signal, sys, time
+def told(*_):
+    pathlib.Path(sys.argv[1]).write_text("told")
+    sys.exit()
+signal.signal(signal.SIGTERM, told)
+pathlib.Path(sys.argv[1]).touch()
+time.sleep(3600)
+"""
+
+
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--name", default="scripted")
@@ -182,10 +193,10 @@ def effect(_server: Server, given: Json, _token: Any) -> str:
 
 
 def spawn(_server: Server, given: Json, _token: Any) -> int:
-    """A child that ignores SIGTERM, in a session of its own if `detached`."""
+    """A child, in a session of its own if `detached`. It ignores SIGTERM, or writes to the file `tell` and ends."""
     quiet = subprocess.DEVNULL
     return subprocess.Popen(
-        [sys.executable, "-c", STUBBORN],
+        [sys.executable, "-c", TELLING, given["tell"]] if "tell" in given else [sys.executable, "-c", STUBBORN],
         stdin=quiet,
         stdout=None if given.get("hold_stdout") else quiet,
         stderr=quiet,
