@@ -1,9 +1,9 @@
 """Sessions that go on at another process than the one that their hosts know. DESIGN: upstream life, wire.
 
 Where a server has died or was restarted, or its backend is gone, its lists may differ from what the hosts have read:
-each is told once, of the lists whose changes the new process announces. MCP 2025-11-25, "List Changed Notification". A
-server that was stopped because it was idle comes back unseen. Where its answer to `initialize` is not the one that a
-host has, that is logged: it can not be given another.
+each is told once, of the lists whose changes the new process announces. MCP 2025-11-25, "List Changed Notification";
+what modern hosts are told is in `listens`. A server that was stopped because it was idle comes back unseen. Where its
+answer to `initialize` is not the one that a host has, that is logged: it can not be given another.
 """
 
 from __future__ import annotations

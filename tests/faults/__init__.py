@@ -28,6 +28,7 @@
     operator    restarts under load, of each kind                                   2        50
                 rounds with state files that are rewritten all the time             4       200
                 stop, start, prune, upgrades, crash loops, self-check: once each
+    restored    lists, subscriptions, levels and listens after each kind of replacement, awake and asleep: once each
     leftovers   a host's whole cgroup, a logout, forged records: once each
     suite       a run that fails, is interrupted, timed out or killed half-way: once each
 

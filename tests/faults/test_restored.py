@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.park.support import SOON, expect_sleep
+from tests.protocol.test_eras import ERAS, call, changes, enveloped, listen
 from tests.support.processes import eventually, running
 from tests.support.runtime import SCRIPTED, Runtime
 from tests.support.session import Session
@@ -16,7 +17,7 @@ SHARED, OWN = "file:///shared", "file:///own"
 
 
 def kill_server(runtime: Runtime) -> None:
-    for server in runtime.servers("scripted.py"):
+    for server in runtime.servers(".py"):
         server.kill()
 
 
@@ -37,15 +38,17 @@ END = pytest.mark.parametrize("end", [kill_server, kill_backend, restart_server,
 AWAKE = pytest.mark.parametrize("options", [("--park-after", "0"), SOON], ids=["awake", "asleep"])
 
 
-def replaced(runtime: Runtime, end: Callable[[Runtime], None], sessions: list[Session], options: Any) -> None:
+def replaced(
+    runtime: Runtime, end: Callable[[Runtime], None], sessions: list[Session], options: Any = (), params: Any = None
+) -> None:
     """The server's life ends, and each session has an answer of the next. They sleep before, if they ever do."""
-    before = runtime.servers("scripted.py")
+    before = runtime.servers(".py")
     for session in sessions if options is SOON else ():
         expect_sleep(session)
     end(runtime)
     eventually("the server is dead", lambda: not any(running(process.pid) for process in before))
     for session in sessions:
-        session.request("tools/list")
+        session.request("tools/list", params)
 
 
 def said(session: Session) -> list[Any]:
@@ -122,6 +125,23 @@ def test_subscriptions_and_levels_are_in_force_again_and_the_host_sees_nothing_o
         for session in sessions:
             session.request("ping")
             assert said(session) == heard[session] * lives
+
+
+@END
+def test_a_listen_goes_on_and_hears_once_of_the_list_that_may_have_changed(
+    runtime: Runtime, end: Callable[[Runtime], None]
+) -> None:
+    numbers = ("one", 7)
+    sessions = [runtime.session(*ERAS, "modern") for _ in numbers]
+    for session, number in zip(sessions, numbers, strict=True):
+        listen(session, number)
+    replaced(runtime, end, sessions, params=enveloped())
+    for times in (1, 2):
+        for session, number in zip(sessions, numbers, strict=True):
+            session.request("tools/list", enveloped())
+            assert changes(session) == [number] * times
+            assert len(session.notifications) == 1 + times, "the acknowledgement, and no other"
+        sessions[0].request("tools/call", call("change"))
 
 
 def log(level: str) -> Any:
