@@ -45,6 +45,9 @@ UPSTREAM_IN_FLIGHT = 1024
 SESSION_WAITING = 16_384
 """Requests of one session without an answer, waiting or at work; beyond it they are answered Overloaded."""
 
+ANSWER_DIGEST_BYTES = 16
+"""Digest of a server's answer to `initialize`, bytes: tells two of one server apart; each session's shim keeps one."""
+
 EARLY_BYTES = 1 * MIB
 """Notifications of hosts that wait for a server to start, bytes; more are dropped. One has some 100."""
 

@@ -7,10 +7,12 @@ second one up in a generation: servers accept it and overwrite what they know of
 from __future__ import annotations
 
 from contextlib import suppress
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from mux import limits
 from mux.core import faults
 from mux.core.actions import Deliver, Keep
 from mux.core.envelope import find_token, result_line, splice
@@ -48,9 +50,11 @@ class Handshake:
     """opening: the request that goes up. uid: its id while it is up. spoken: a session has sent `initialized`.
 
     announced: this generation has been told so. waiters: the `initialize` of each session that waits for the answer.
+    digest: of the kept answer, whatever its id; empty if there is none. differs: it is not what each host was told, and
+    that is logged.
     """
 
-    __slots__ = ("_prefix", "_suffix", "announced", "opening", "spoken", "uid", "waiters")
+    __slots__ = ("_prefix", "_suffix", "announced", "differs", "digest", "opening", "spoken", "uid", "waiters")
 
     def __init__(self) -> None:
         self.opening: Request | None = None
@@ -58,6 +62,8 @@ class Handshake:
         self.waiters: list[Call] = []
         self.spoken = False
         self.announced = False
+        self.digest = b""
+        self.differs = False
         self._prefix = b""
         self._suffix = b""
 
@@ -89,6 +95,8 @@ class Handshake:
         if not answer.failed:
             start, end = answer.span
             self._prefix, self._suffix = answer.line[:start], answer.line[end:] + b"\n"
+            self.digest = blake2b(self._prefix + self._suffix, digest_size=limits.ANSWER_DIGEST_BYTES).digest()
+            self.differs = False
         return self.release()
 
     def declared_lists(self) -> list[bytes]:
@@ -135,11 +143,12 @@ def wait(router: Router, call: Call, now: float) -> None:
 
 
 def welcome(router: Router, call: Call) -> None:
-    """Give the kept answer to a session. Its shim keeps the line that decided the upstream, to rebuild it from."""
+    """Give the kept answer to a session. Its shim keeps a digest, and the line that decided the upstream."""
     session = call.session
     if not session.initialize:
         session.initialize = call.seq
-        router.emit(Keep(session.id, call.seq))
+        session.answer = router.handshake.digest
+        router.emit(Keep(session.id, call.seq, session.answer))
     line = router.handshake.answer_for(call.id)
     router.deliver(call, adapted(line, session.version) if router.lanes.neutral else line)
 

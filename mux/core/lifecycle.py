@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mux import limits
-from mux.core import declaration, faults, levels, listens, questions, subscriptions
-from mux.core.actions import Deliver, Forward, Launch, Log, Stop
+from mux.core import declaration, faults, levels, listens, questions, renewal, subscriptions
+from mux.core.actions import Forward, Launch, Log, Stop
 from mux.core.envelope import splice
 from mux.core.handshake import INITIALIZED, welcome
 from mux.core.methods import LISTEN, MAY_ASK, REPEATABLE, Era
@@ -93,17 +93,7 @@ def ready(router: Router, now: float) -> None:
     subscriptions.restore(router)
     listens.restore(router, now)
     router.pump(now)
-    if router.changed:
-        router.changed = False
-        _lists_changed(router)
-
-
-def _lists_changed(router: Router) -> None:
-    """After a crash the lists may differ: say so once, where the server declared that it would. MCP "List changed"."""
-    for kind in router.handshake.declared_lists():
-        line = b'{"jsonrpc":"2.0","method":"notifications/%b/list_changed"}\n' % kind
-        for session in router.sessions.values():
-            router.emit(Deliver(session.id, 0, line))
+    renewal.renew(router, router.sessions.values())
 
 
 def rest_at(router: Router, now: float) -> None:
@@ -143,6 +133,7 @@ def restart(router: Router, now: float) -> None:
     """
     router.emit(Log("info", "upstream.restart", {"upstream": router.number, "state": router.upstream.state.value}))
     router.upstream.failures.clear()
+    renewal.outdate(router)
     router.timers.cancel((router.number, "rest"))
     rested(router, now)
     _drain(router, now)
@@ -244,7 +235,7 @@ def _gone(router: Router, cause: str, now: float, *, wanted: bool) -> None:
         upstream.stopped(now)
     else:
         upstream.fail(cause, now)
-        router.changed = router.handshake.known
+        renewal.outdate(router)
         router.timers.set((router.number, "rest"), upstream.due)
         pause = round(upstream.due - now, 3)
         fields: Fields = {"upstream": router.number, "generation": upstream.generation, "state": upstream.state.value}

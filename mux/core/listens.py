@@ -1,12 +1,15 @@
 """`subscriptions/listen`: long-lived requests of single sessions. MCP 2026-07-28, "Subscriptions".
 
 A listen goes up one to one and is not counted as in flight. What the server sends for it names it by the id that it has
-up there; each session sees the id that it gave, with its JSON type.
+up there; each session sees the id that it gave, with its JSON type. The next process acknowledges it anew: to the host
+that is the news that lists which it listens for may have changed.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from mux.core import faults
 from mux.core.actions import Deliver, Keep
@@ -23,6 +26,21 @@ if TYPE_CHECKING:
 META = (b"_meta", b"io.modelcontextprotocol/subscriptionId")
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 _BLOB = b"acknowledged"
+_LIST_CHANGED = b'{"jsonrpc":"2.0","method":"notifications/%b/list_changed","params":{"_meta":{"%b":%b}}}\n'
+
+
+class _Agreed(msgspec.Struct):
+    toolsListChanged: bool | None = None  # noqa: N815 - the names on the wire
+    promptsListChanged: bool | None = None  # noqa: N815
+    resourcesListChanged: bool | None = None  # noqa: N815
+
+
+class _Params(msgspec.Struct):
+    notifications: _Agreed
+
+
+class _Acknowledgement(msgspec.Struct):
+    params: _Params
 
 
 def listen(router: Router, session: Session, seq: int, request: Request, now: float) -> None:
@@ -93,13 +111,28 @@ def route(router: Router, message: Notification) -> bool:
     if call is None or call.method != LISTEN or call.cancelled:
         router.dropped += 1
     elif message.method == ACKNOWLEDGED and call.acknowledged:
-        pass  # the host has seen the one of an earlier generation
+        _lists_changed(router, call, message)  # the host has seen the acknowledgement of an earlier process
     else:
         if message.method == ACKNOWLEDGED:
             call.acknowledged = True
             router.emit(Keep(call.session.id, call.seq, _BLOB))
         router.emit(Deliver(call.session.id, 0, splice(message.line, (span, call.id))))
     return True
+
+
+def _lists_changed(router: Router, call: Call, message: Notification) -> None:
+    """The lists of another process may differ: tell the host once, of those that the server agrees to speak of."""
+    try:
+        agreed = msgspec.json.decode(message.line, type=_Acknowledgement).params.notifications
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    for kind, changes in (
+        (b"tools", agreed.toolsListChanged),
+        (b"prompts", agreed.promptsListChanged),
+        (b"resources", agreed.resourcesListChanged),
+    ):
+        if changes:
+            router.emit(Deliver(call.session.id, 0, _LIST_CHANGED % (kind, META[1], call.id)))
 
 
 def ended_by_server(router: Router, message: Notification, span: tuple[int, int]) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from mux.core import faults, intake, levels, listens, subscriptions
-from mux.core.actions import Acknowledge, Deliver, Keep
+from mux.core import faults, intake, levels, listens, renewal, subscriptions
+from mux.core.actions import Acknowledge, Deliver
 from mux.core.envelope import Answer, Message, Notification, Rejected, Request, id_key, read_host
 from mux.core.methods import LISTEN, REPEATABLE, REPEATABLE_NOTIFICATIONS, SAFE, SUBSCRIBE
 from mux.core.scan import Malformed
@@ -84,9 +84,9 @@ def _rebuild(pool: Pool, session: Session, event: SessionReplay, message: Messag
     """Restore what a line had set, without a word to the host; a server is started only where one has to know."""
     router = session.router
     if isinstance(message, Request) and message.method == "initialize" and router is None:
-        pool.lanes_of(session).pin_legacy(session, message, now).handshake.propose(message)
-        session.initialize = event.seq
-        pool.emit(Keep(session.id, event.seq, event.blob))
+        router = pool.lanes_of(session).pin_legacy(session, message, now)
+        router.handshake.propose(message)
+        renewal.resume(router, session, event.seq, event.blob)
     elif isinstance(message, Notification) and router is not None:
         router.host(session, event.seq, message, now)
     elif not (isinstance(message, Request) and router is not None and _restored(router, session, event, message, now)):

@@ -47,8 +47,7 @@ class Router:
     emit: takes each action, in order. entropy(n): a random integer in [0, n). allocate: a fresh process number.
     guests: sessions that only asked for its era so far. met: how many sessions this life of the server has known.
     kept_until: open state of its clients needs this very process. active_at: when a host last said anything.
-    deserted_at: when its last session left. changed: its lists may differ from what the hosts have seen.
-    farewell: why it is halted, for its sessions; "" unless it is.
+    deserted_at: when its last session left. farewell: why it is halted, for its sessions; "" unless it is.
     apart: why no other session may join; empty if one may. detached: it has started what is to live on. listening,
     probes: listens and discovers that wait for the process; early: notifications that do, as lines.
     """
@@ -98,7 +97,6 @@ class Router:
         self.active_at = 0.0
         self.deserted_at = 0.0
         self.idle_timeout: float | None = None
-        self.changed = False
         self.farewell = ""
         self.detached = False
         self.speak(era)

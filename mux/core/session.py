@@ -82,11 +82,13 @@ class Session:
 
     calls: every request that has no answer yet, newest per id; `open` counts them. guest_of: the upstream that it has
     asked for its era, as long as it is not pinned. kept: sizes of the lines that its shim keeps for subscriptions and
-    listens, bytes by seq. initialize: the LINE that initialised it. initialized: it has said that it is. held: its
-    `initialize` and all after it, while the era of the server is not known. places: see SessionOpened.
+    listens, bytes by seq. initialize: the LINE that initialised it. answer: a digest of what it was told then; empty if
+    not known. initialized: it has said that it is. outdated: it may have read lists of a process that is not there any
+    more. held: its `initialize` and all after it, while the era of the server is not known. places: see SessionOpened.
     """
 
     __slots__ = (
+        "answer",
         "base_key",
         "calls",
         "capabilities",
@@ -103,6 +105,7 @@ class Session:
         "kept_bytes",
         "open",
         "opened_at",
+        "outdated",
         "places",
         "router",
         "sharing",
@@ -130,7 +133,9 @@ class Session:
         self.kept_bytes = 0
         self.held: list[tuple[int, Request | Notification | Answer]] = []
         self.initialize = 0
+        self.answer = b""
         self.initialized = False
+        self.outdated = False
         self.waiting: deque[Call] = deque()
         self.in_flight = 0
         self.capabilities: frozenset[str] = frozenset()

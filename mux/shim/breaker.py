@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from struct import Struct
 
 from mux import limits
 from mux.limits import (
@@ -12,6 +13,8 @@ from mux.limits import (
     CRASH_LOOP_FIRST_SECONDS,
     RECONNECT_CEILING_SECONDS,
 )
+
+_DEATH = Struct("<d")
 
 
 class Breaker:
@@ -38,6 +41,17 @@ class Breaker:
         seconds = min(CRASH_LOOP_FIRST_SECONDS * 2.0 ** min(beyond, 16), CRASH_LOOP_CEILING_SECONDS)
         self.reason = f"the backend was lost {count} times within a minute; it is tried again in {seconds:.0f} s"
         return seconds
+
+    def saved(self) -> bytes:
+        """What a parked session leaves for `restored`: the clock goes on for both."""
+        return b"".join(map(_DEATH.pack, self._deaths))
+
+    @classmethod
+    def restored(cls, data: bytes) -> Breaker:
+        """The breaker that `saved` gave, a new one if that is nothing. Raises struct.error for anything else."""
+        breaker = cls()
+        breaker._deaths = [at for (at,) in _DEATH.iter_unpack(data)]
+        return breaker
 
 
 def longer(pause: float) -> float:

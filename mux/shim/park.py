@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import signal as _signal
 
     from mux.rendezvous.sockets import Socket
+    from mux.shim.breaker import Breaker
     from mux.shim.journal import Journal
     from mux.shim.session import Session
 else:
@@ -63,7 +64,7 @@ _DROPPED = ("BASH_FUNC_", "BASHOPTS=", "SHELLOPTS=")
 _FIRST_FREE = 10
 
 
-def park(control: Socket, session: Session, identity: bytes, journal: Journal) -> None:
+def park(control: Socket, session: Session, identity: bytes, journal: Journal, breaker: Breaker) -> None:
     """Answer PARK with PARKED and become the shell. Returns where that is not possible: then the shim is awake.
 
     Nothing is on its way to the backend or the host, and all that the backend has said is read.
@@ -72,7 +73,7 @@ def park(control: Socket, session: Session, identity: bytes, journal: Journal) -
         if session.sleepless or _input_waits():
             return
         path = control.getpeername()
-        saved = save(os.path.dirname(path), session, identity, journal)
+        saved = save(os.path.dirname(path), session, identity, journal, breaker)
         try:
             _hand_over(path, identity)
             control.settimeout(PARK_ANSWER_SECONDS)

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from mux.wire.frames import Frame
 
     Attach = Callable[[bytes, float, Wait], Attached]
-    Park = Callable[[Socket, bytes, Journal], None]
+    Park = Callable[[Socket, bytes, Journal, Breaker], None]
+    Left = tuple[Journal, Breaker]
 
 STDIN = 0
 STDOUT = 1
@@ -51,15 +52,15 @@ class _Leave(Exception):
 class Relay:
     """A session on stdin and stdout. `attach(session, not_before, wait)` reaches a backend, and may start one.
 
-    `park(socket, session, journal)` answers PARK and does not return, if all goes well. `woken`: the journal of a
-    session that was parked; `joined` is its connection then.
+    `park(socket, session, journal, breaker)` answers PARK and does not return, if all goes well. `woken`: what a
+    session had that was parked; `joined` is its connection then.
     """
 
-    def __init__(self, joined: Joined, attach: Attach, park: Park, woken: Journal | None = None) -> None:
+    def __init__(self, joined: Joined, attach: Attach, park: Park, woken: Left | None = None) -> None:
         self._attach = attach
         self._park = park
         self._woken = woken is not None
-        self._journal = woken or Journal()
+        self._journal, self._breaker = woken or (Journal(), Breaker())
         self._splitter = Splitter()
         self._output = HostOutput(STDOUT)
         self._poll = poll()
@@ -73,7 +74,6 @@ class Relay:
         self._owed = _NEVER  # how many lines had no answer since then, at the least
         self._deadline = _NEVER  # when to leave, whatever is owed
         self._offline = ""  # why no backend can be reached; "" while one is looked for, or there
-        self._breaker = Breaker()
 
     def run(self) -> int:
         """Relay until the host is gone; the exit code. The backend may come and go meanwhile."""
@@ -207,7 +207,7 @@ class Relay:
         said = link.idle and not self._output.queued
         heard = not self._ended and not self._splitter.unfinished and link.between_frames
         if said and heard and self._journal.settled:
-            self._park(link.sock, self._session, self._journal)
+            self._park(link.sock, self._session, self._journal, self._breaker)
         self._stay_awake()
 
     def _stay_awake(self) -> None:

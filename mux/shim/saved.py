@@ -1,7 +1,7 @@
 """What a parked shim leaves for the one that wakes in its place: a file without a name, in memory where the kernel can.
 
 u16 format, u16 wire major, then fields of a u32 length each: session id, HELLO, socket as configured, options of a
-backend, limits, journal. The two numbers stand first in every format.
+backend, limits, journal, deaths of backends. The two numbers stand first in every format.
 """
 
 from __future__ import annotations
@@ -11,12 +11,19 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is a class
 
 from mux.errors import WireError
-from mux.shim.journal import Journal
 from mux.shim.session import Session
 from mux.wire.frames import MAJOR, Hello
 
-FORMAT = 1
-"""Grows with every change. The format before this one stays readable: an upgrade finds sessions parked."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mux.shim.breaker import Breaker
+    from mux.shim.journal import Journal
+
+FORMAT = 2
+"""Grows with every change. The format before this one stays readable: an upgrade finds sessions parked.
+
+Format 1 has no deaths.
+"""
 
 CONTROL = 3
 SAVED = 4
@@ -25,13 +32,14 @@ SAVED = 4
 _HEAD = Struct("<HH")
 _LENGTH = Struct("<I")
 _NO_SOCKET = b""
+_NO_DEATHS = b""
 
 
 class Unreadable(Exception):
     """Another version wrote it."""
 
 
-def save(directory: str, session: Session, identity: bytes, journal: Journal) -> int:
+def save(directory: str, session: Session, identity: bytes, journal: Journal, breaker: Breaker) -> int:
     """A descriptor to read it from, close-on-exec. directory: ours alone. Raises OSError."""
     limits = "\0".join(f"{name}={value}" for name, value in session.limits.items())
     fields = (
@@ -41,6 +49,7 @@ def save(directory: str, session: Session, identity: bytes, journal: Journal) ->
         os.fsencode("\0".join(session.backend)),
         limits.encode(),
         journal.saved(),
+        breaker.saved(),
     )
     data = _HEAD.pack(FORMAT, MAJOR) + b"".join(part for field in fields for part in (_LENGTH.pack(len(field)), field))
     fd = _nameless(directory)
@@ -54,17 +63,20 @@ def save(directory: str, session: Session, identity: bytes, journal: Journal) ->
     return fd
 
 
-def restore(fd: int) -> tuple[Session, bytes, bytes, bool]:
-    """(session, its id, its journal for `Journal.restored`, whether the connection still speaks our wire).
+def restore(fd: int) -> tuple[Session, bytes, bytes, bytes, bool]:
+    """(session, its id, journal and deaths for `restored` of both, whether the connection still speaks our wire).
 
     Raises Unreadable.
     """
     data = _content(fd)
     try:
         found, major = _HEAD.unpack_from(data)
-        if found != FORMAT:
+        if found not in (FORMAT, FORMAT - 1):
             raise Unreadable(f"format {found}")
-        identity, hello, socket, backend, limits, journal = _fields(data)
+        fields = _fields(data)
+        if found < FORMAT:
+            fields.append(_NO_DEATHS)
+        identity, hello, socket, backend, limits, journal, deaths = fields
         session = Session(
             Hello.decode(hello),
             os.fsdecode(socket) if socket != _NO_SOCKET else None,
@@ -73,7 +85,7 @@ def restore(fd: int) -> tuple[Session, bytes, bytes, bool]:
         )
     except (StructError, ValueError, WireError) as error:
         raise Unreadable(str(error)) from error
-    return session, identity, journal, major == MAJOR
+    return session, identity, journal, deaths, major == MAJOR
 
 
 def _nameless(directory: str) -> int:

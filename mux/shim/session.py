@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mux.rendezvous.attach import Attached, Wait
     from mux.rendezvous.paths import Place
     from mux.rendezvous.sockets import Socket
+    from mux.shim.breaker import Breaker
     from mux.shim.journal import Journal
     from mux.wire.frames import Hello
 
@@ -63,11 +64,11 @@ class Session:
             wait=wait_readable if wait is None else wait,
         )
 
-    def park(self, control: Socket, identity: bytes, journal: Journal) -> None:
+    def park(self, control: Socket, identity: bytes, journal: Journal, breaker: Breaker) -> None:
         """As mux.shim.park.park, on this session."""
         from mux.shim.park import park
 
-        park(control, self, identity, journal)
+        park(control, self, identity, journal, breaker)
 
     def _start(self, place: Place, lock: int, listener: int) -> int:
         from mux.rendezvous.spawn import start

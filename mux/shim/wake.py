@@ -6,6 +6,7 @@ import os
 
 from mux import limits
 from mux.rendezvous.sockets import SHUT_RDWR, adopt
+from mux.shim.breaker import Breaker
 from mux.shim.journal import Journal
 from mux.shim.relay import Relay
 from mux.shim.saved import CONTROL, SAVED, Unreadable, restore
@@ -33,7 +34,7 @@ def main() -> int:
     """Relay on; the exit code. Where the notes are of a version that is not known here, begin as a new session."""
     os.set_inheritable(CONTROL, False)
     try:
-        session, identity, notes, known_wire = restore(SAVED)
+        session, identity, notes, deaths, known_wire = restore(SAVED)
     except Unreadable:
         os.close(CONTROL)
         from mux.shim.main import main as begin
@@ -45,4 +46,5 @@ def main() -> int:
     sock = adopt(CONTROL)
     if not known_wire:
         sock.shutdown(SHUT_RDWR)  # the relay takes it for a backend that died, and goes to the next one
-    return Relay(Woken(sock, identity), session.attach, session.park, Journal.restored(notes)).run()
+    left = Journal.restored(notes), Breaker.restored(deaths)
+    return Relay(Woken(sock, identity), session.attach, session.park, left).run()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any
 
 from mux.core.actions import Acknowledge, Action, Deliver, Dismiss, Exit, Forward, Keep, Launch, Log, Stop, Welcome
@@ -32,7 +33,7 @@ from mux.core.events import (
 )
 from mux.core.pool import Pool
 from mux.core.router import Router
-from mux.limits import UPSTREAM_ID_FLOOR
+from mux.limits import ANSWER_DIGEST_BYTES, UPSTREAM_ID_FLOOR
 
 A, B, C = 1, 2, 3
 U = UPSTREAM_ID_FLOOR
@@ -174,6 +175,12 @@ def keep(session: int, seq: int, blob: bytes = b"") -> Action:
     return Keep(session, seq, blob)
 
 
+def knows(session: int, seq: int = 1, answer: bytes | None = None) -> Action:
+    """The KEEP of an `initialize` that was answered, by SERVER if nothing else is said."""
+    told = (result("", SERVER) if answer is None else answer) + b"\n"
+    return Keep(session, seq, blake2b(told, digest_size=ANSWER_DIGEST_BYTES).digest())
+
+
 def launch(process: int = 1, generation: int = 1, upstream: int = 1) -> Action:
     return Launch(process, upstream, generation, SPEC)
 
@@ -299,7 +306,7 @@ def legacy(*sessions: int, capabilities: str = "{}", answer: str = SERVER) -> Pl
     play(opened(first), welcome(first))
     play(host(first, 1, initialize(0, capabilities)), launch())
     play(started(), up(initialize(U, capabilities)))
-    play(server(result(U, answer)), keep(first, 1), to(first, 1, result(0, answer)))
+    play(server(result(U, answer)), knows(first, answer=result("", answer)), to(first, 1, result(0, answer)))
     play(host(first, 2, INITIALIZED), keep(first, 2), up(INITIALIZED))
     for session in others:
         play.join(session, initialize(0, capabilities))

@@ -28,6 +28,7 @@ from tests.core.playbook import (
     host,
     initialize,
     keep,
+    knows,
     launch,
     legacy,
     opened,
@@ -60,36 +61,37 @@ def test_the_first_initialize_goes_up_and_everybody_who_waits_gets_its_answer_wi
     play = waiting(A, B, C)
     play(
         server(result(U, SERVER)),
-        *(action for session in (A, B, C) for action in (keep(session, 1), to(session, 1, result(session, SERVER)))),
+        *(action for session in (A, B, C) for action in (knows(session), to(session, 1, result(session, SERVER)))),
     )
 
 
 def test_never_a_second_initialize_goes_up() -> None:
     play = legacy(A)
     play(opened(B), welcome(B))
-    play(host(B, 1, initialize('"b"')), keep(B, 1), to(B, 1, result('"b"', SERVER)))
+    play(host(B, 1, initialize('"b"')), knows(B), to(B, 1, result('"b"', SERVER)))
     play(host(A, 3, initialize('"again"')), to(A, 3, result('"again"', SERVER)))
 
 
 def test_the_kept_answer_is_given_byte_for_byte_in_any_layout() -> None:
     play = waiting(A)
     odd = f'{{"result":{{"x":1E400,"y":"\\ud800"}},"jsonrpc":"2.0","id":{U}}}'.encode()
-    play(server(odd), keep(A, 1), to(A, 1, odd.replace(str(U).encode(), b"1")))
+    told = odd.replace(str(U).encode(), b"")
+    play(server(odd), knows(A, answer=told), to(A, 1, odd.replace(str(U).encode(), b"1")))
     play(opened(B), welcome(B))
-    play(host(B, 1, initialize('"b"')), keep(B, 1), to(B, 1, odd.replace(str(U).encode(), b'"b"')))
+    play(host(B, 1, initialize('"b"')), knows(B, answer=told), to(B, 1, odd.replace(str(U).encode(), b'"b"')))
 
 
 def test_a_failed_handshake_goes_to_all_who_wait_and_is_not_kept() -> None:
     play = waiting(A, B)
     play(server(error(U, -1, "no")), to(A, 1, error(A, -1, "no")), to(B, 1, error(B, -1, "no")))
     play(host(A, 2, initialize(5)), up(initialize(U + 1)))
-    play(server(result(U + 1, SERVER)), keep(A, 2), to(A, 2, result(5, SERVER)))
+    play(server(result(U + 1, SERVER)), knows(A, 2), to(A, 2, result(5, SERVER)))
 
 
 def test_a_waiting_session_that_leaves_gets_nothing_and_the_others_their_answer() -> None:
     play = waiting(A, B)
     play(closed(A))
-    play(server(result(U, SERVER)), keep(B, 1), to(B, 1, result(B, SERVER)))
+    play(server(result(U, SERVER)), knows(B), to(B, 1, result(B, SERVER)))
 
 
 def test_the_handshake_goes_on_when_all_who_wait_have_left() -> None:
@@ -97,7 +99,7 @@ def test_the_handshake_goes_on_when_all_who_wait_have_left() -> None:
     play(closed(A))
     play(server(result(U, SERVER)))
     play(opened(B), welcome(B))
-    play(host(B, 1, initialize(5)), keep(B, 1), to(B, 1, result(5, SERVER)))
+    play(host(B, 1, initialize(5)), knows(B), to(B, 1, result(5, SERVER)))
 
 
 def test_initialized_goes_up_once_and_only_when_the_server_has_answered() -> None:
@@ -132,7 +134,7 @@ def test_requests_wait_for_the_handshake_and_keep_their_order() -> None:
     play(host(A, 3, ask(3, "prompts/list")))
     play(
         server(result(U, SERVER)),
-        keep(A, 1),
+        knows(A),
         to(A, 1, result(A, SERVER)),
         up(ask(U + 1, "tools/list")),
         up(ask(U + 2, "prompts/list")),
@@ -146,14 +148,14 @@ def test_ping_is_answered_here_until_the_server_is_initialised_and_by_the_server
     play(host(A, 2, initialize()), launch())
     play(host(A, 3, ask(1, "ping")), to(A, 3, result(1)))
     play(started(), up(initialize(U)))
-    play(server(result(U, SERVER)), keep(A, 2), to(A, 2, result(0, SERVER)))
+    play(server(result(U, SERVER)), knows(A, 2), to(A, 2, result(0, SERVER)))
     play(host(A, 4, ask(2, "ping")), up(ask(U + 1, "ping")))
 
 
 def test_a_cancel_of_a_waiting_initialize_changes_nothing() -> None:
     play = waiting(A)
     play(host(A, 2, cancel(A)), ack(A, 2))
-    play(server(result(U, SERVER)), keep(A, 1), to(A, 1, result(A, SERVER)))
+    play(server(result(U, SERVER)), knows(A), to(A, 1, result(A, SERVER)))
 
 
 def test_a_server_that_can_not_be_started_is_told_to_everybody_who_waits() -> None:
@@ -183,7 +185,7 @@ def test_a_server_that_is_silent_is_given_up_in_time_and_may_still_come() -> Non
     play = waiting(A)
     play.wait(limits.START_SECONDS, Failed(A, 1, A, errors.UPSTREAM_UNAVAILABLE, "still starting"))
     play(host(A, 2, initialize(9)))
-    play(server(result(U, SERVER)), keep(A, 2), to(A, 2, result(9, SERVER)))
+    play(server(result(U, SERVER)), knows(A, 2), to(A, 2, result(9, SERVER)))
     play.wait(limits.START_SECONDS)
 
 
@@ -215,7 +217,7 @@ def test_a_new_generation_that_refuses_initialize_counts_as_a_failure_and_is_not
 def test_the_end_of_input_waits_for_the_handshake() -> None:
     play = waiting(A)
     play(eof(A))
-    play(server(result(U, SERVER)), keep(A, 1), to(A, 1, result(A, SERVER)), dismiss(A))
+    play(server(result(U, SERVER)), knows(A), to(A, 1, result(A, SERVER)), dismiss(A))
 
 
 @pytest.mark.parametrize("line", [b'"x"', b"7", b'{"capabilities":[]}', b'{"clientInfo":{"name":1}}', b"1e400"])

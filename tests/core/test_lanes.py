@@ -31,6 +31,7 @@ from tests.core.playbook import (
     host,
     initialize,
     keep,
+    knows,
     launch,
     legacy,
     modern,
@@ -219,7 +220,7 @@ class TestHold:
         play(server(failed(U)), up(initialize(U + 1)), keep(A, 3), to(A, 1, failed('"d"')))
         play(
             server(result(U + 1, SERVER)),
-            keep(A, 2),
+            knows(A, 2),
             to(A, 2, result(0, SERVER)),
             up(INITIALIZED),
             up(call(U + 2)),
@@ -239,7 +240,7 @@ class TestHold:
             keep(A, 3),
         )
         play(server(result(U)))
-        play(server(result(U + 1, SERVER)), keep(A, 2), to(A, 2, result(0, SERVER)), up(INITIALIZED), up(call(U + 2)))
+        play(server(result(U + 1, SERVER)), knows(A, 2), to(A, 2, result(0, SERVER)), up(INITIALIZED), up(call(U + 2)))
 
     def test_a_process_that_has_run_long_enough_is_not_waited_for(self) -> None:
         play = probing(A)
@@ -277,9 +278,9 @@ class TestHold:
         play(server(failed(U + 1)))
         play(
             server(result(U + 2, SERVER)),
-            keep(A, 2),
+            knows(A, 2),
             to(A, 2, result(0, SERVER)),
-            keep(C, 1),
+            knows(C),
             to(C, 1, result(8, SERVER)),
         )
 
@@ -302,7 +303,7 @@ class TestHold:
         play(server(failed(U)), up(initialize(U + 1)), to(A, 1, failed('"d"')))
         play(
             server(result(U + 1, SERVER)),
-            keep(A, 2),
+            knows(A, 2),
             to(A, 2, result(0, SERVER)),
             to(A, 3, result(9, SERVER)),
         )
@@ -311,7 +312,7 @@ class TestHold:
         play = self.held()
         play(eof(A))
         play(server(failed(U)), up(initialize(U + 1)), keep(A, 3), to(A, 1, failed('"d"')))
-        play(server(result(U + 1, SERVER)), keep(A, 2), to(A, 2, result(0, SERVER)), up(INITIALIZED), up(call(U + 2)))
+        play(server(result(U + 1, SERVER)), knows(A, 2), to(A, 2, result(0, SERVER)), up(INITIALIZED), up(call(U + 2)))
         play(server(result(U + 2)), to(A, 4, result(1)), dismiss(A))
 
     def test_the_end_of_input_of_a_session_that_never_probed_waits_for_it_too(self) -> None:
@@ -320,7 +321,7 @@ class TestHold:
         play(host(B, 1, initialize()))
         play(eof(B))
         play(server(failed(U)), up(initialize(U + 1)), to(A, 1, failed('"d"')))
-        play(server(result(U + 1, SERVER)), keep(B, 1), to(B, 1, result(0, SERVER)), dismiss(B))
+        play(server(result(U + 1, SERVER)), knows(B), to(B, 1, result(0, SERVER)), dismiss(B))
 
     def test_a_session_that_leaves_is_held_no_more(self) -> None:
         play = self.held()

@@ -29,6 +29,7 @@ from tests.core.playbook import (
     host,
     initialize,
     keep,
+    knows,
     launch,
     modern,
     opened,
@@ -91,7 +92,7 @@ class TestVerdict:
         play = probing(A)
         play(server(failed(U, body)), to(A, 1, failed('"d"', body)))
         play(host(A, 2, initialize()), up(initialize(U + 1)))
-        play(server(result(U + 1, SERVER)), keep(A, 2), to(A, 2, result(0, SERVER)))
+        play(server(result(U + 1, SERVER)), knows(A, 2), to(A, 2, result(0, SERVER)))
         play(host(A, 3, call(1)), up(call(U + 2)))
 
     def test_later_discovers_are_answered_here_with_the_recorded_error(self) -> None:
@@ -126,7 +127,7 @@ class TestVerdict:
         play(opened(B), welcome(B))
         play(host(B, 1, initialize()), up(initialize(U + 1)))
         play.wait(limits.START_SECONDS - 1)
-        play(server(result(U + 1, SERVER)), keep(B, 1), to(B, 1, result(0, SERVER)))
+        play(server(result(U + 1, SERVER)), knows(B), to(B, 1, result(0, SERVER)))
         play.wait(10 * GRACE)
 
     def test_a_probed_legacy_server_that_never_answers_initialize_is_given_up_in_time(self) -> None:

@@ -28,7 +28,7 @@ from tests.core.playbook import (
     exited,
     host,
     initialize,
-    keep,
+    knows,
     launch,
     legacy,
     modern,
@@ -122,22 +122,6 @@ class TestCrash:
             play(server(progress(uid), 2))
             play(server(result(uid), 2))
 
-    def test_list_changed_is_said_once_where_the_server_declared_it(self) -> None:
-        declares = '{"capabilities":{"tools":{"listChanged":true},"prompts":{"listChanged":false},"resources":{}}}'
-        play = legacy(A, B, answer=declares)
-        crash(play)
-        play(host(A, 3, ask(1, "tools/list")))
-        play.wait(1, launch(2, 2))
-        play(started(2), up(initialize(U2), 2))
-        changed = note("notifications/tools/list_changed")
-        play(
-            server(result(U2, declares), 2),
-            up(INITIALIZED, 2),
-            up(ask(U2 + 1, "tools/list"), 2),
-            to(A, 0, changed),
-            to(B, 0, changed),
-        )
-
     def test_nothing_is_started_again_while_nobody_needs_it(self) -> None:
         play = legacy(A)
         crash(play)
@@ -187,7 +171,7 @@ class TestBackOff:
         play(host(A, 9, call(9)), Failed(A, 9, 9, errors.UPSTREAM_UNAVAILABLE, "boom"))
         play(host(A, 10, ask(9, "tools/list")), Failed(A, 10, 9, errors.UPSTREAM_UNAVAILABLE, "boom"))
         play(opened(3), welcome(3))
-        play(host(3, 1, initialize()), keep(3, 1), to(3, 1, result(0, SERVER)))
+        play(host(3, 1, initialize()), knows(3), to(3, 1, result(0, SERVER)))
         play.wait(limits.BREAKER_COOL_OFF_SECONDS)
         play(host(A, 11, call(11)), launch(limits.BREAKER_FAILURES + 1, limits.BREAKER_FAILURES + 1))
 
@@ -234,7 +218,7 @@ class TestGrace:
         play(closed(A))
         play.wait(GRACE, stop())
         play(opened(B), welcome(B))
-        play(host(B, 1, initialize(5)), keep(B, 1), to(B, 1, result(5, SERVER)))
+        play(host(B, 1, initialize(5)), knows(B), to(B, 1, result(5, SERVER)))
         play(host(B, 2, ask(1, "tools/list")))
         play(exited(status=0), launch(2, 2))
         revive(play, up(ask(U2 + 1, "tools/list"), 2))

@@ -47,8 +47,12 @@ def meta(id_: object, more: str = "") -> str:
     return f'{{"_meta":{{"{SUBSCRIPTION}":{id_}}}{more}}}'
 
 
-def acknowledged(id_: object) -> bytes:
-    return note("notifications/subscriptions/acknowledged", meta(id_))
+def acknowledged(id_: object, agreed: str = "") -> bytes:
+    return note("notifications/subscriptions/acknowledged", meta(id_, agreed and f',"notifications":{agreed}'))
+
+
+def changed(kind: str, id_: object) -> bytes:
+    return note(f"notifications/{kind}/list_changed", meta(id_))
 
 
 def event(id_: object, more: str = ',"uri":"u","x":1E400') -> bytes:
@@ -181,6 +185,23 @@ class TestNextGeneration:
         play(server(event(U + 3), 2))
         play(server(event(U2), 2), to(A, 0, event(7)))
 
+    def test_the_second_acknowledgement_says_which_lists_the_host_is_told_of(self) -> None:
+        for agreed, kinds in (
+            ('{"toolsListChanged":true,"promptsListChanged":null,"resourceSubscriptions":["u"]}', ["tools"]),
+            (
+                '{"promptsListChanged":true,"resourcesListChanged":true,"toolsListChanged":false}',
+                ["prompts", "resources"],
+            ),
+            ('{"toolsListChanged":"yes"}', []),
+            ("{}", []),
+        ):
+            play = listening((A, '"7"'), (B, "7"))
+            play(exited())
+            play.wait(1, launch(2, 2))
+            play(started(2), up(modern(U2, LISTEN), 2), up(modern(U2 + 1, LISTEN), 2))
+            play(server(acknowledged(U2, agreed), 2), *(to(A, 0, changed(kind, '"7"')) for kind in kinds))
+            play(server(acknowledged(U2 + 1), 2))
+
     def test_a_listen_that_was_not_acknowledged_is_acknowledged_by_the_next(self) -> None:
         play = discovered(A)
         play(host(A, 3, modern(7, LISTEN)), keep(A, 3), up(modern(U + 2, LISTEN)))
@@ -220,7 +241,7 @@ class TestNextBackend:
         play(opened(A, resumed=True), welcome(A))
         play(replay(A, 3, modern(7, LISTEN), blob=SEEN), keep(A, 3), launch(), keep(A, 3, SEEN))
         play(started(), up(modern(U, LISTEN)))
-        play(server(acknowledged(U)))
+        play(server(acknowledged(U, '{"toolsListChanged":true}')), to(A, 0, changed("tools", 7)))
         play(server(event(U)), to(A, 0, event(7)))
 
     @pytest.mark.parametrize("blob", [b"", b"else"])
@@ -229,7 +250,8 @@ class TestNextBackend:
         play(opened(A, resumed=True), welcome(A))
         play(replay(A, 3, modern(7, LISTEN), blob=blob), keep(A, 3), launch())
         play(started(), up(modern(U, LISTEN)))
-        play(server(acknowledged(U)), keep(A, 3, SEEN), to(A, 0, acknowledged(7)))
+        first = acknowledged(U, '{"toolsListChanged":true}')
+        play(server(first), keep(A, 3, SEEN), to(A, 0, acknowledged(7, '{"toolsListChanged":true}')))
 
     def test_a_legacy_session_gets_no_such_thing(self) -> None:
         play = legacy(A)

@@ -25,6 +25,7 @@ from tests.core.playbook import (
     host,
     initialize,
     keep,
+    knows,
     launch,
     legacy,
     modern,
@@ -71,7 +72,7 @@ class TestJoining:
         play(host(A, 1, initialize()), launch())
         play(eof(A))
         play(started(), up(initialize(U)))
-        play(server(result(U, SERVER)), keep(A, 1), to(A, 1, result(0, SERVER)), dismiss(A))
+        play(server(result(U, SERVER)), knows(A), to(A, 1, result(0, SERVER)), dismiss(A))
 
     @pytest.mark.parametrize(("name", "shown"), [("opencode", "opencode"), ("x" * 65, "x" * 64)])
     def test_the_log_has_the_clients_name_as_far_as_a_name_goes(self, name: str, shown: str) -> None:

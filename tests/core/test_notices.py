@@ -18,6 +18,7 @@ from tests.core.playbook import (
     host,
     initialize,
     keep,
+    knows,
     launch,
     legacy,
     note,
@@ -103,6 +104,6 @@ def test_a_cancel_without_a_request_is_nothing() -> None:
 
 def test_initialized_of_each_session_is_kept_by_its_shim_and_goes_up_once() -> None:
     play = starting()
-    play(server(result(U, SERVER)), keep(A, 1), to(A, 1, result(0, SERVER)))
+    play(server(result(U, SERVER)), knows(A), to(A, 1, result(0, SERVER)))
     play(host(A, 2, INITIALIZED), keep(A, 2), up(INITIALIZED))
     play.join(B)

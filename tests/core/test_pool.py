@@ -33,6 +33,7 @@ from tests.core.playbook import (
     host,
     initialize,
     keep,
+    knows,
     launch,
     legacy,
     modern,
@@ -67,7 +68,7 @@ class TestSharing:
         play(opened(B, key=OTHER_KEY), welcome(B))
         play(host(B, 1, initialize()), launch(2, upstream=2))
         play(started(2), up(initialize(U2), 2))
-        play(server(result(U2, SERVER), 2), keep(B, 1), to(B, 1, result(0, SERVER)))
+        play(server(result(U2, SERVER), 2), knows(B), to(B, 1, result(0, SERVER)))
         play(host(A, 3, call(1)), up(call(U + 1)))
         play(server(result(U + 1), 2))  # the wrong server
         play(server(result(U + 1)), to(A, 3, result(1)))
@@ -218,7 +219,7 @@ class TestReplay:
         play(opened(A, resumed=True), welcome(A))
         play(replay(A, 1, initialize()), launch())
         play(started(), up(initialize(U)))
-        play(server(result(U, SERVER)), keep(A, 1), to(A, 1, result(0, SERVER)))
+        play(server(result(U, SERVER)), knows(A), to(A, 1, result(0, SERVER)))
 
     @pytest.mark.parametrize("method", sorted(SAFE))
     def test_a_safe_request_is_sent_again_at_most_once_in_the_life_of_its_session(self, method: str) -> None:

@@ -29,7 +29,7 @@ from tests.core.playbook import (
     gone,
     host,
     initialize,
-    keep,
+    knows,
     launch,
     legacy,
     opened,
@@ -232,4 +232,4 @@ class TestRemembered:
         for session in (A, B, C):
             play.run(closed(session))
         play(opened(4), welcome(4))
-        play(host(4, 1, initialize(0, ABLE)), keep(4, 1), to(4, 1, result(0, SERVER)))
+        play(host(4, 1, initialize(0, ABLE)), knows(4), to(4, 1, result(0, SERVER)))

@@ -110,7 +110,7 @@ def test_the_first_lines_of_a_real_host_are_all_answered(runtime: Runtime, mode:
         session.write(line.encode() + b"\n")
         if "method" in message and "id" in message and message["id"] not in cancelled:
             reply = session.response(message["id"])
-            refused = {"server/discover", "prompts/list", "logging/setLevel"}
+            refused = {"server/discover", "prompts/list"}
             assert ("error" in reply) == (message["method"] in refused), reply
             if message["method"] == "server/discover":
                 assert reply["error"]["code"] == -32601

@@ -30,6 +30,7 @@
                 rounds with state files that are rewritten all the time             4       200
                 stop, start, upgrades, crash loops, self-check: once each
     prune       old and young, empty backends, another version, leftovers that are deaf or not: once each
+    restored    lists, subscriptions, levels and listens after each kind of replacement, awake and asleep: once each
     leftovers   a host's whole cgroup, a logout, forged records: once each
     suite       a run that fails, is interrupted, timed out or killed half-way: once each
 

@@ -16,6 +16,7 @@ import pytest
 import mux
 from tests.faults.support import Watch, overlaps, report, served, times
 from tests.faults.test_load import Load
+from tests.park.support import SOON, expect_sleep
 from tests.support.processes import eventually, running
 from tests.support.runtime import SCRIPTED, Runtime
 from tests.support.session import Failed, Session
@@ -209,9 +210,14 @@ def test_stop_and_start_say_what_they_did_where_nothing_runs(runtime: Runtime) -
 # --- a backend that keeps dying -----------------------------------------------------------------
 
 
-def test_a_crash_loop_is_answered_by_the_shim_itself_which_tries_again_later(runtime: Runtime) -> None:
-    session = runtime.ready(options=["--park-after", "0"])  # one that sleeps between two deaths meets no loop
+@pytest.mark.parametrize("options", [("--park-after", "0"), SOON], ids=["awake", "asleep between two deaths"])
+def test_a_crash_loop_is_answered_by_the_shim_itself_which_tries_again_later(
+    runtime: Runtime, options: tuple[str, ...]
+) -> None:
+    session = runtime.ready(options=options)
     for _ in range(3):
+        if options == SOON:
+            expect_sleep(session)
         backend = runtime.backend()
         backend.kill()
         eventually("it is dead", lambda backend=backend: not running(backend.pid))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from mux import limits
@@ -52,6 +54,23 @@ def test_thousands_of_deaths_wait_no_longer_than_the_ceiling() -> None:
 def test_how_many_deaths_are_a_crash_loop_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "BACKEND_DEATHS", 1)
     assert Breaker().died(0.0) == CRASH_LOOP_FIRST_SECONDS
+
+
+def test_a_breaker_that_was_saved_goes_on_counting() -> None:
+    before = Breaker()
+    for at in (100.0, 101.5):
+        before.died(at)
+    breaker = Breaker.restored(before.saved())
+    assert breaker.reason == ""
+    assert breaker.died(102.0) == CRASH_LOOP_FIRST_SECONDS
+    assert Breaker.restored(before.saved()).died(101.0 + BACKEND_DEATHS_SECONDS) < CRASH_LOOP_FIRST_SECONDS
+
+
+def test_nothing_saved_is_a_new_breaker_and_half_a_death_is_none() -> None:
+    assert Breaker().saved() == b""
+    assert Breaker.restored(b"").died(0.0) == 0.0
+    with pytest.raises(struct.error):
+        Breaker.restored(b"1234567")
 
 
 def test_pauses_double_from_their_first_to_their_ceiling() -> None:

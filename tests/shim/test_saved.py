@@ -7,11 +7,12 @@ import os
 import stat
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from struct import pack_into
+from struct import pack, pack_into
 
 import pytest
 
 from mux.shim import saved
+from mux.shim.breaker import Breaker
 from mux.shim.journal import Journal
 from mux.shim.saved import FORMAT, Unreadable, restore, save
 from mux.shim.session import Session
@@ -47,9 +48,16 @@ def journal() -> Journal:
     return found
 
 
+def breaker() -> Breaker:
+    found = Breaker()
+    found.died(1000.25)
+    found.died(1001.5)
+    return found
+
+
 @contextlib.contextmanager
 def kept(directory: Path, what: Session | None = None) -> Generator[int]:
-    fd = save(str(directory), what or session(), IDENTITY, journal())
+    fd = save(str(directory), what or session(), IDENTITY, journal(), breaker())
     try:
         yield fd
     finally:
@@ -77,12 +85,13 @@ def without_memory_files(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_of_a_session_comes_back(tmp_path: Path, socket: str | None) -> None:
     before = session(socket)
     with kept(tmp_path, before) as fd:
-        after, identity, data, same = restore(fd)
+        after, identity, data, deaths, same = restore(fd)
     assert after.hello.encode() == before.hello.encode()
     assert (after.socket, after.backend, after.limits) == (before.socket, before.backend, before.limits)
     assert [type(value) for value in after.limits.values()] == [int, float, float]
     assert (identity, same) == (IDENTITY, True)
     assert list(Journal.restored(data).resume()) == list(journal().resume())
+    assert deaths == breaker().saved()
 
 
 def test_a_session_without_options_and_limits_comes_back_without(tmp_path: Path) -> None:
@@ -99,7 +108,7 @@ def test_it_can_be_read_more_than_once(written: tuple[int, bytes]) -> None:
 def test_a_journal_larger_than_one_read_comes_back_whole(tmp_path: Path) -> None:
     long = Journal()
     long.accept([b"x" * (3 << 20), b"y"])
-    fd = save(str(tmp_path), session(), IDENTITY, long)
+    fd = save(str(tmp_path), session(), IDENTITY, long, breaker())
     try:
         assert restore(fd)[2] == long.saved()
     finally:
@@ -128,14 +137,14 @@ def test_where_there_are_no_files_in_memory_it_is_the_owners_alone(tmp_path: Pat
 @pytest.mark.usefixtures("without_memory_files")
 def test_a_directory_that_is_gone_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        save(str(tmp_path / "gone"), session(), IDENTITY, journal())
+        save(str(tmp_path / "gone"), session(), IDENTITY, journal(), breaker())
 
 
 def test_what_can_not_be_written_leaves_no_descriptor_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, write = os.pipe()  # a pipe can not be written at a place
     monkeypatch.setattr(saved, "_nameless", lambda _directory: write)
     with pytest.raises(OSError, match="seek"):
-        save(str(tmp_path), session(), IDENTITY, journal())
+        save(str(tmp_path), session(), IDENTITY, journal(), breaker())
     with pytest.raises(OSError, match="descriptor"):
         os.fstat(write)
     os.close(read)
@@ -146,7 +155,16 @@ def test_another_wire_is_told_and_the_session_comes_back_nevertheless(written: t
     changed = bytearray(data)
     pack_into("<H", changed, 2, MAJOR + 1)
     os.pwrite(fd, changed, 0)
-    assert restore(fd)[1:] == (IDENTITY, journal().saved(), False)
+    assert restore(fd)[1:] == (IDENTITY, journal().saved(), breaker().saved(), False)
+
+
+def test_the_format_before_this_one_is_read_and_knows_of_no_death(written: tuple[int, bytes]) -> None:
+    fd, data = written
+    before = bytearray(data.removesuffix(pack("<I", len(breaker().saved())) + breaker().saved()))
+    assert len(before) < len(data)
+    pack_into("<H", before, 0, 1)
+    os.ftruncate(fd, os.pwrite(fd, before, 0))
+    assert restore(fd)[1:] == (IDENTITY, journal().saved(), b"", True)
 
 
 def test_another_format_is_refused_by_its_number(written: tuple[int, bytes]) -> None:

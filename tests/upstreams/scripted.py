@@ -22,6 +22,8 @@ from typing import Any
 Json = dict[str, Any]
 
 VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+LISTS = ("tools", "prompts", "resources")
+LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
 
 
@@ -45,6 +47,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--ignore-sigterm", action="store_true")
     parser.add_argument("--die-at-start", type=int, metavar="CODE", help="three lines on stderr, then this exit code")
     parser.add_argument("--declare", metavar="SCOPE", help="what it says itself about being shared")
+    parser.add_argument("--announces", nargs="*", choices=LISTS, default=["tools"], help="it says when these change")
     parser.add_argument("--layout", choices=("python", "typescript"), default="python")
     return parser.parse_args()
 
@@ -60,6 +63,8 @@ class Server:
         self.answered = threading.Condition()
         self.cancelled: list[Any] = []
         self.last = b""
+        self.subscribed: set[str] = set()
+        self.level = "info"
 
     def serve(self) -> None:
         for line in sys.stdin.buffer:
@@ -83,12 +88,21 @@ class Server:
         if method == "initialize":
             time.sleep(self.given.initialize_after)
             self.reply(number, self.initialize(message["params"]))
-        elif method in ("ping", "resources/subscribe", "resources/unsubscribe"):
+        elif method == "ping":
             self.reply(number, {})
         elif method == "tools/list":
             self.reply(number, {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]})
         elif method == "resources/list":
             self.reply(number, {"resources": []})
+        elif method == "resources/subscribe":
+            self.subscribed.add(message["params"]["uri"])
+            self.reply(number, {})
+        elif method == "resources/unsubscribe":
+            self.subscribed.discard(message["params"]["uri"])
+            self.reply(number, {})
+        elif method == "logging/setLevel":
+            self.level = message["params"]["level"]
+            self.reply(number, {})
         elif method == "tools/call" and message["params"]["name"] in TOOLS:
             name = message["params"]["name"]
             if name in BLOCKING:
@@ -105,8 +119,9 @@ class Server:
         return {
             "protocolVersion": asked if asked in VERSIONS else VERSIONS[-1],
             "capabilities": {
-                "tools": {"listChanged": True},
-                "resources": {},
+                **{kind: {"listChanged": kind in self.given.announces} for kind in ("tools", "prompts")},
+                "resources": {"subscribe": True, "listChanged": "resources" in self.given.announces},
+                "logging": {},
                 **({"experimental": {"mux": {"scope": self.given.declare}}} if self.given.declare else {}),
             },
             "serverInfo": {"name": self.given.name, "version": "1"},
@@ -156,6 +171,17 @@ class Server:
     def notify(self, given: Json, _token: Any) -> str:
         self.send({"jsonrpc": "2.0", "method": given["method"], "params": given.get("params", {})})
         return "sent"
+
+    def update(self, given: Json, _token: Any) -> str:
+        if given["uri"] not in self.subscribed:
+            return "nobody has asked for it"
+        return self.notify({"method": "notifications/resources/updated", "params": {"uri": given["uri"]}}, None)
+
+    def log(self, given: Json, _token: Any) -> str:
+        """A message, if its level is high enough; what is high enough."""
+        if LEVELS.index(given["level"]) >= LEVELS.index(self.level):
+            self.notify({"method": "notifications/message", "params": {"level": given["level"], "data": "said"}}, None)
+        return self.level
 
     def garbage(self, given: Json, _token: Any) -> str:
         self.write(given["text"].encode() + b"\n")
@@ -223,6 +249,7 @@ TOOLS: dict[str, Callable[[Server, Json, Any], Any]] = {
     "environment": lambda _server, given, _token: os.environ.get(given["name"]),
     "exit": leave,
     "garbage": Server.garbage,
+    "log": Server.log,
     "notify": Server.notify,
     "pid": lambda _server, _given, _token: os.getpid(),
     "progress": Server.progress,
@@ -233,6 +260,7 @@ TOOLS: dict[str, Callable[[Server, Json, Any], Any]] = {
     "sleep": sleep,
     "spawn": spawn,
     "stderr": stderr,
+    "update": Server.update,
     "who": lambda _server, _given, _token: f"process {os.getpid()}",
 }
 BLOCKING = {"ask", "effect", "sleep", "progress"}
