@@ -7,7 +7,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import psutil
@@ -21,7 +21,7 @@ PTRACE_DETACH, PTRACE_SEIZE, PTRACE_O_TRACEEXIT, WALL = 17, 0x4206, 0x40, 0x4000
 
 
 @contextmanager
-def held_at_its_end(pid: int) -> Iterator[None]:
+def held_at_its_end(pid: int) -> Generator[None]:
     """The process can not end: its tracer, this thread, is told of the end and lets it go only after the block."""
     ptrace = ctypes.CDLL(None, use_errno=True).ptrace
     ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]

@@ -162,7 +162,10 @@ class Attachers:
             with told:
                 told.seek(0)
                 for outcome in map(json.loads, told):
-                    (taken if isinstance(outcome, float) else failed).append(outcome)
+                    if isinstance(outcome, float):
+                        taken.append(outcome)
+                    else:
+                        failed.append(outcome)
         self._running.clear()
         assert not failed, "\n".join(failed[:10])
         return taken
