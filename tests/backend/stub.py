@@ -1,6 +1,7 @@
 """A backend whose core is a stub: every session of one command shares a process; lines go up and down as they come.
 
-Run as a script: SOCKET GRACE. It waits for what the tests say on sockets only.
+Run as a script: SOCKET GRACE LOOP [EXIT]. It waits for what the tests say on sockets only. EXIT: its core never ends a
+planned exit, and EXIT seconds are the bound for that.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from mux.backend import logs
+from mux.backend import logs, serve
 from mux.backend.serve import Backend
 from mux.core import actions, events
 from mux.core.events import Event, LaunchSpec, SessionOpened
@@ -27,8 +28,9 @@ from mux.wire.frames import Hello
 class StubCore:
     """The shell's contract with a core, and no more: Launch, Forward, Deliver to all, Stop after the grace, Exit."""
 
-    def __init__(self, grace: float) -> None:
+    def __init__(self, grace: float, *, endless: bool = False) -> None:
         self.grace = grace
+        self.endless = endless
         self.specs: dict[bytes, int] = {}
         self.sessions: dict[int, bytes] = {}
         self.running: set[int] = set()
@@ -125,7 +127,7 @@ class StubCore:
                 return self.tick(now)
             case events.Shutdown():
                 self.draining = True
-                self.due = now + 0.2
+                self.due = None if self.endless else now + 0.2
                 return [actions.GoAway(session) for session in self.sessions]
             case _:
                 raise NotImplementedError
@@ -177,12 +179,15 @@ def stub_resolve(session: int, hello: Hello) -> SessionOpened:
 def main() -> None:
     place = Place(sys.argv[1])
     lock, listener = take(place)
+    endless = len(sys.argv) > 4
+    if endless:
+        serve._EXIT_SECONDS = float(sys.argv[4])
     logs.open_log(Path(place.socket.removesuffix(".sock") + ".log"))
     backend = Backend(
         place,
         lock,
         listener,
-        core=StubCore(float(sys.argv[2])),
+        core=StubCore(float(sys.argv[2]), endless=endless),
         resolve=stub_resolve,
         ready=lambda: print("ready", flush=True),
     )

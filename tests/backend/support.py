@@ -82,11 +82,15 @@ class World:
         self._backends: list[subprocess.Popen[bytes]] = []
 
     def start(
-        self, *, grace: float = 0.3, loop: str = "uvloop", preexec_fn: Callable[[], object] | None = None
+        self,
+        *options: str,
+        grace: float = 0.3,
+        loop: str = "uvloop",
+        preexec_fn: Callable[[], object] | None = None,
     ) -> subprocess.Popen[bytes]:
         """A backend that serves."""
         backend = subprocess.Popen(
-            [sys.executable, "-m", "tests.backend.stub", self.path, str(grace), loop],
+            [sys.executable, "-m", "tests.backend.stub", self.path, str(grace), loop, *options],
             stdout=subprocess.PIPE,
             cwd=Path(__file__).parents[2],
             env={**os.environ, MARK: str(self.directory)},

@@ -134,6 +134,19 @@ def test_a_second_signal_kills_at_once_whatever_ignores_the_first(world: World) 
     assert not running(server.pid)
 
 
+def test_a_planned_exit_that_the_core_never_ends_is_over_after_its_bound_and_nothing_lives_on(world: World) -> None:
+    backend = world.start("0.5")
+    peer = world.session(*python("import signal,time; signal.signal(15, signal.SIG_IGN); print(1); time.sleep(99)"))
+    assert peer.line() == b"1\n"
+    server = upstream(backend.pid)
+    backend.send_signal(signal.SIGTERM)
+    peer.until(frames.GOAWAY)
+    assert backend.wait(PATIENCE) == 0
+    assert not running(server.pid)
+    assert world.files() == {"s.lock", "s.log"}
+    assert not world.locked()
+
+
 def test_a_connection_that_waits_when_the_grace_is_over_keeps_the_backend(world: World) -> None:
     backend = world.start(grace=0.3)
     waiting = world.peer()

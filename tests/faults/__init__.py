@@ -3,8 +3,8 @@
     pytest tests/faults                          fast, and a part of every run
     MUX_FAULTS=full pytest tests/faults          as often as promised: hours, of which the soak is one
     MUX_FAULTS_SOAK=600 MUX_FAULTS=full pytest tests/faults -k soak
-                                                 the soak for so many seconds; from ten minutes on it proves something
-                                                 about memory and speed
+                                                 the soak for so many seconds: from 600 on its speed is asserted, from
+                                                 1,800 on what it says about memory
     MUX_TEST_PARK_AFTER=0.05 pytest tests/faults
                                                  every session sleeps whenever it is quiet; with both profiles
 

@@ -1,7 +1,7 @@
-"""SOCKET ROUNDS GRACE PAUSE COMMAND…: attach as a shim does, over and over; print what came of it as JSON.
+"""SOCKET ROUNDS GRACE PAUSE COMMAND…: attach as a shim does, over and over; a line for each tells what came of it.
 
-Every second time it says `initialize` and hears the answer. ROUNDS 0: until stdin ends. PAUSE: the longest rest between
-two rounds, seconds.
+That is the seconds it took, or the failure, as JSON. Every second time it says `initialize` and hears the answer.
+ROUNDS 0: until stdin ends. PAUSE: the longest rest between two rounds, seconds.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ def main() -> None:
         umask=0o022,
     ).encode()
     place = Place(socket)
-    seconds: list[float] = []
-    failures: list[str] = []
 
     def start(place: Place, lock: int, listener: int) -> int:
         return spawn.start(place, lock, listener, options=("--grace", grace))
@@ -48,9 +46,9 @@ def main() -> None:
         try:
             attached = attach([place], hello, start=start)
         except MuxError as error:
-            failures.append(f"{type(error).__name__} after {time.monotonic() - begun:.2f} s: {error}")
+            tell(f"{type(error).__name__} after {time.monotonic() - begun:.2f} s: {error}")
             continue
-        seconds.append(time.monotonic() - begun)
+        tell(time.monotonic() - begun)
         if number % 2 == 0:
             greet(attached)
         attached.sock.close()
@@ -59,7 +57,11 @@ def main() -> None:
             time.sleep(rest)
         elif select.select([0], [], [], rest)[0]:
             break
-    print(json.dumps({"seconds": seconds, "failures": failures}))
+
+
+def tell(outcome: float | str) -> None:
+    """At once, since this process may be killed."""
+    print(json.dumps(outcome), flush=True)
 
 
 def greet(attached: Attached) -> None:

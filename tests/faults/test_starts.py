@@ -13,7 +13,7 @@ import pytest
 
 from mux.failpoints import SITES
 from mux.limits import ATTACH_SECONDS
-from tests.faults.support import STAMP, Attachers, Watch, lives_of, overlaps, report, slowest, times
+from tests.faults.support import FULL, STAMP, Attachers, Watch, lives_of, overlaps, report, served, slowest, times
 from tests.support.processes import eventually
 from tests.support.runtime import Runtime
 from tests.support.session import Failed
@@ -22,6 +22,11 @@ OF_THE_EXIT = [site for site in SITES if site.startswith("exit.")]
 OF_A_RELAY = "shim.line"
 NO_CALL_OF_THE_SYSTEM = (OF_A_RELAY, "backend.welcome", "backend.out")
 SESSIONS = 100
+PROMISED_SECONDS = 2.0
+BOUND = PROMISED_SECONDS if FULL else ATTACH_SECONDS
+"""Seconds that an attach may take; what is promised is asserted where it is measured often, and else that it ended."""
+START_BOUND = 2 * BOUND
+"""Seconds for a whole start: interpreters and the server as well, while all other sessions attach anew."""
 PAUSE = 0.6
 """Seconds; long enough that a backend without grace is left alone now and then, and some arrive while it goes."""
 
@@ -58,10 +63,21 @@ def test_every_attach_to_a_backend_that_keeps_leaving_succeeds(runtime: Runtime,
         attachers.start(workers, rounds=rounds, pause=PAUSE, environment=environment)
         taken = attachers.results(3600)
     assert len(taken) == workers * rounds
-    assert max(taken) < ATTACH_SECONDS
+    assert max(taken) < BOUND
+    assert len(watch.seen) >= workers * rounds // 10, "they do not leave"
     assert not watch.overlaps
     assert not overlaps(lives)
     report(f"{slowest(taken)}; backends seen {len(watch.seen)}, servers {lives_of(lives)}; exit delay {delay} s")
+
+
+def test_what_an_attacher_has_told_counts_though_it_is_killed(runtime: Runtime, lives: Path) -> None:
+    """Else the slowest attaches might be missing: those before a death."""
+    attachers = Attachers(runtime, lives)
+    attachers.keep(1)
+    eventually("it attaches for the second time", lambda: lives_of(lives) >= 2)
+    attachers.kill()
+    assert attachers.results()
+    attachers.heal()
 
 
 @pytest.mark.parametrize("site", [site for site in SITES if site != OF_A_RELAY])
@@ -82,7 +98,8 @@ def test_a_death_at_any_place_stops_nobody_else(runtime: Runtime, lives: Path, s
             before = lives_of(lives)
             eventually("others get through", lambda before=before: died() and lives_of(lives) > before, seconds=60)
         taken = attachers.end()
-    assert max(taken, default=0.0) < ATTACH_SECONDS
+    assert len(taken) >= deaths
+    assert max(taken) < BOUND
     assert not watch.overlaps
     attachers.heal()
     assert not overlaps(lives)
@@ -172,6 +189,8 @@ def test_attaches_among_random_signals_all_succeed(
             done.set()
             killer.join()
     assert len(taken) == workers * rounds
+    assert max(taken) < BOUND
+    assert kills >= workers * rounds // 25, "hardly anything was hit"
     assert not watch.overlaps
     attachers.heal()
     assert not overlaps(lives)
@@ -203,9 +222,12 @@ def test_a_backend_can_be_started_again_the_moment_it_was_told_to_end(runtime: R
         os.kill(target, signal.SIGTERM)
         if how == "shim":
             assert session.wait() == -signal.SIGTERM
-    for session in runtime.sessions:
-        session.end_input()
-    for session in runtime.sessions:
-        session.wait()
+    if how == "backend":
+        for session in runtime.sessions:
+            assert served(session)
+            session.end_input()
+        for session in runtime.sessions:
+            assert session.wait() == 0
+    assert max(taken) < START_BOUND
     assert not overlaps(lives)
     report(f"{slowest(taken)}, each after a SIGTERM to the {how}")
