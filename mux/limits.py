@@ -100,6 +100,9 @@ STOP_STEP_SECONDS = 2.0
 DRAIN_SECONDS = 10.0
 """How long a planned exit waits for what is in flight."""
 
+STOP_DRAIN_SECONDS = 5.0
+"""The same for `mux stop`: with the whole stop ladder of a server that is deaf it is over within 10 s."""
+
 START_SECONDS = 25.0
 """A server that has not answered `initialize` after this is given up; hosts wait 30 s."""
 

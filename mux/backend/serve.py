@@ -24,7 +24,7 @@ from mux.backend.upstreams import Upstreams
 from mux.core.events import ProcessTree
 from mux.failpoints import ARMED, hit
 from mux.limits import DRAIN_SECONDS, STOP_STEP_SECONDS
-from mux.rendezvous import files
+from mux.rendezvous import files, notes
 from mux.rendezvous.listener import inode, unlink_own
 from mux.rendezvous.paths import Place
 
@@ -80,8 +80,7 @@ class Backend:
                 self._ready()
                 tasks.create_task(self._check())
                 await self._leaving.wait()
-                await self._upstreams.stop_all()
-                await self._runtime.part(STOP_STEP_SECONDS)
+                await asyncio.gather(self._upstreams.stop_all(), self._runtime.part(STOP_STEP_SECONDS))
                 self._parking.close()
                 raise _Left
         except* _Left:
@@ -128,14 +127,19 @@ class Backend:
             self._loop.add_signal_handler(number, self._signalled, number)
 
     def _predecessor(self) -> None:
-        """Holding the lock, we know that the backend of an older record is dead; its servers may not be."""
+        """Holding the lock, we know that the backend of an older record is dead; its servers may not be.
+
+        Whoever has started us has brought back what was stopped.
+        """
         path = self._place.record
         left = record.read(path)
         if left is not None and (count := record.reap_leftovers(left)):
             logs.event("warning", "leftovers.killed", processes=count, backend=left.process.pid)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-        files.discard_unfinished(path)
+        notes.clear(self._place.stopped)
+        for written in (path, self._place.stopped):
+            files.discard_unfinished(written)
         if ARMED:
             hit("backend.reaped")
 
@@ -151,8 +155,18 @@ class Backend:
         """Drain and leave. reason: for sessions that shall not bring a successor about."""
         if not self._planned:
             self._planned = self._server.draining = True
+            if reason:
+                self._leave_word(reason)
             self._loop.call_later(_EXIT_SECONDS, self._abandon)
             self._runtime.shut_down(reason, hold_off_ms)
+
+    def _leave_word(self, reason: str) -> None:
+        """For sessions that can not be told: those that do not read, that sleep, or that have no connection now."""
+        if self._holds():
+            try:
+                notes.write(self._place.stopped, reason)
+            except OSError as error:
+                logs.event("warning", "stop.unrecorded", path=self._place.stopped, reason=error.strerror)
 
     def _abandon(self) -> None:
         self._upstreams.kill_all()

@@ -85,13 +85,15 @@ def attach(
     hello: bytes,
     *,
     not_before: float = 0.0,
+    resumed: bool = False,
     start: Start | None = None,
     wait: Wait = wait_readable,
 ) -> Attached:
     """Join the first live backend of `places`; if there is none, start one in `places[0]`.
 
     No backend is started before the monotonic time `not_before`, the end of the hold-off that a planned exit announced;
-    infinity means never, and one look whether somebody is there. Every wait goes through `wait`, which may raise to
+    infinity means never, and one look whether somebody is there. A resumed session, which lost its backend, starts none
+    after `mux stop`: whoever else starts one brings it back. Every wait goes through `wait`, which may raise to
     give up. Returns within ATTACH_EMPTY_SECONDS where nobody is, ATTACH_SECONDS where somebody is slow, longer only
     while a backend drains.
 
@@ -101,7 +103,7 @@ def attach(
     if len(hello) > limits.HELLO_BYTES:
         raise RendezvousError(f"arguments and environment have {len(hello)} bytes; the limit is {limits.HELLO_BYTES}")
     places[0].prepare()
-    loop = _Loop(places, hello, not_before, start, wait)
+    loop = _Loop(places, hello, not_before, start, wait, resumed=resumed)
     try:
         return loop.run()
     finally:
@@ -163,16 +165,24 @@ class _Patience:
 class _Loop:
     """One call of `attach`."""
 
-    __slots__ = ("_begun", "_birth", "_died", "_hello", "_not_before", "_places", "_start", "_wait")
+    __slots__ = ("_begun", "_birth", "_died", "_hello", "_not_before", "_places", "_resumed", "_start", "_wait")
 
     def __init__(
-        self, places: Sequence[Place], hello: bytes, not_before: float, start: Start | None, wait: Wait
+        self,
+        places: Sequence[Place],
+        hello: bytes,
+        not_before: float,
+        start: Start | None,
+        wait: Wait,
+        *,
+        resumed: bool = False,
     ) -> None:
         self._places = places
         self._hello = hello
         self._not_before = not_before
         self._start = start
         self._wait = wait
+        self._resumed = resumed
         self._birth: Birth | None = None
         self._died = False  # one that we started
         self._begun = monotonic()
@@ -290,7 +300,7 @@ class _Loop:
         from mux.rendezvous.birth import begin  # a shim that joins does not pay for what starts
 
         self._places[0].prepare()
-        self._birth = begin(self._places[0], self._start)
+        self._birth = begin(self._places[0], self._start, resumed=self._resumed)
         patience.somebody()
         return self._birth is not None
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from mux.errors import StartFailed
+from mux.errors import StartFailed, Stopped
 from mux.failpoints import ARMED, hit
-from mux.rendezvous import failure, spawn
+from mux.rendezvous import failure, notes, spawn
 from mux.rendezvous.listener import listen
 from mux.rendezvous.lock import try_lock
 
@@ -53,10 +53,11 @@ class Birth:
         os.close(self.fd)
 
 
-def begin(place: Place, start: Start | None) -> Birth | None:
+def begin(place: Place, start: Start | None, *, resumed: bool = False) -> Birth | None:
     """Take the lock of `place`, bind its socket, start a backend that inherits both; None if another holds the lock.
 
-    Raises StartFailed while an earlier failure holds, and what `try_lock`, `listen` and `start` raise.
+    resumed: for a session that lost its backend. Raises Stopped to it if the operator has stopped that, also where it
+    could not be told; StartFailed while an earlier failure holds; and what `try_lock`, `listen` and `start` raise.
     """
     lock = try_lock(place.lock)
     if lock is None:
@@ -64,6 +65,8 @@ def begin(place: Place, start: Start | None) -> Birth | None:
     try:
         if ARMED:
             hit("lock.taken")
+        if resumed and (reason := notes.read(place.stopped)):
+            raise Stopped(reason.strip())
         known = failure.read(place.fail)
         if known is not None and known.holds:
             raise StartFailed(known.reason)

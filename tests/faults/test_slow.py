@@ -10,12 +10,13 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.faults.support import configure, private_bytes, report, times
+from tests.faults.support import configure, private_bytes, report, served, times
 from tests.support.processes import eventually, running
 from tests.support.runtime import Runtime
-from tests.support.session import Session
+from tests.support.session import Failed, Session
 
 HOSTILE = [sys.executable, str(Path(__file__).with_name("hostile.py"))]
 MIB = 1 << 20
@@ -25,6 +26,13 @@ SECONDS = times(6, 120)
 CALLS = 200
 HELD_UP = 5.0
 """Seconds for one call; no expectation: who waits for a stopped host waits for as long as that is stopped."""
+
+
+STORM = MIB
+"""Bytes a second of a call that is still at work when `mux stop` comes."""
+STOP_SECONDS = 10.0
+"""What is promised of `mux stop`, seconds, whoever does not read."""
+UPSTREAM_UNAVAILABLE = -31001
 
 
 def latency(session: Session, going_on: Callable[[], bool]) -> tuple[float, float]:
@@ -87,3 +95,47 @@ def test_a_stopped_session_under_a_flood_is_dropped_and_nobody_else_notices(runt
         f"{SECONDS} s of {RATE // MIB} MiB/s to a stopped host: p99 of a session of {whose} {calm * 1e3:.1f} ms calm, "
         f"{stormy * 1e3:.1f} ms meanwhile; {storm}; stopped in {time.monotonic() - begun:.1f} s"
     )
+
+
+def refused(session: Session) -> bool:
+    """Whether a request is refused as `mux stop` wants it; one that was at work when that came is another matter."""
+    with pytest.raises(Failed) as failed:
+        session.request("tools/list")
+    return failed.value.error["code"] == UPSTREAM_UNAVAILABLE and "`mux stop`" in failed.value.error["message"]
+
+
+@pytest.mark.parametrize("how", ["in a storm", "dropped before", "asleep"])
+def test_stop_is_over_in_time_and_final_for_a_session_that_cannot_be_told(runtime: Runtime, how: str) -> None:
+    """It is stopped like the one that was told, comes back when that is long over, and starts nothing."""
+    if how == "dropped before":
+        configure(runtime, host_slow_bytes=MIB, host_slow_seconds=0.2)
+    told = runtime.ready(*HOSTILE)
+    untold = runtime.ready(*HOSTILE, options=["--park-after", "0.2" if how == "asleep" else "0"])
+    if how == "asleep":
+        eventually("it sleeps", lambda: "(parked)" in " ".join(psutil.Process(untold.child.pid).cmdline()))
+    else:
+        untold.begin_call("flood", "token", seconds=60, rate=STORM if how == "in a storm" else RATE)
+        untold.wait_notification("notifications/progress")
+    untold.child.send_signal(signal.SIGSTOP)
+    if how == "dropped before":
+        log = runtime.directory / "s.log"
+        eventually("it is dropped", lambda: "session.dropped" in log.read_text(encoding="utf-8"))
+    else:
+        time.sleep(1)  # of storm: what is told now stands behind what is not read
+    begun = time.monotonic()
+    assert runtime.mux("stop", "--socket", str(runtime.socket)).returncode == 0
+    taken = time.monotonic() - begun
+    assert taken < STOP_SECONDS
+    assert not runtime.backends()
+    untold.child.send_signal(signal.SIGCONT)
+    for _ in range(3):
+        assert refused(untold)
+        assert refused(told)
+        assert not runtime.backends()
+        time.sleep(0.7)
+    assert runtime.mux("start", "--socket", str(runtime.socket)).returncode == 0
+    for session in (untold, told):
+        eventually("it is served again", lambda session=session: served(session))
+        assert session.call("echo", text="on") == "on"
+    assert untold.stderr == ""
+    report(f"stopped in {taken:.1f} s with a session that does not read, {how}")

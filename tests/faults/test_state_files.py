@@ -75,7 +75,7 @@ GARBAGE = [
 def test_nobody_notices_that_the_state_files_are_rewritten_all_the_time(runtime: Runtime) -> None:
     """Garbage, nothing, a directory, a link, and a record that names an innocent process."""
     configure(runtime, self_check_seconds=0.2, backend_deaths=1 << 20)
-    fail = runtime.directory / "s.fail"
+    fail, stopped = runtime.directory / "s.fail", runtime.directory / "s.stopped"
     random_ = random.Random(5)
     stopping = threading.Event()
     innocent = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
@@ -88,7 +88,7 @@ def test_nobody_notices_that_the_state_files_are_rewritten_all_the_time(runtime:
 
     def fuzz() -> None:
         while not stopping.wait(0.005):
-            path = random_.choice((fail, runtime.record))
+            path = random_.choice((fail, stopped, runtime.record))
             try:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
                 match random_.randrange(6):
@@ -123,6 +123,6 @@ def test_nobody_notices_that_the_state_files_are_rewritten_all_the_time(runtime:
         innocent.kill()
         innocent.wait()
     assert lives_on
-    for path in (fail, runtime.record):
+    for path in (fail, stopped, runtime.record):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
     assert psutil.pid_exists(sessions[0].child.pid)
