@@ -6,6 +6,7 @@ import os
 
 from mux.errors import StartFailed, Stopped
 from mux.failpoints import ARMED, hit
+from mux.limits import RECORD_BYTES
 from mux.rendezvous import failure, notes, spawn
 from mux.rendezvous.listener import listen
 from mux.rendezvous.lock import try_lock
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from mux.rendezvous.paths import Place
 
     Start = Callable[[Place, int, int], int]
+
+_SERVES = b'"leaving":false'
+"""In a record, as mux/backend/record.py writes it; a shim that looked closer would pay for `json`."""
 
 DIED = "the backend ended while it was starting, without a word"
 
@@ -80,3 +84,15 @@ def begin(place: Place, start: Start | None, *, resumed: bool = False) -> Birth 
             listener.close()
     finally:
         os.close(lock)
+
+
+def is_cut_off(place: Place) -> bool:
+    """Where the lock is held and nobody listens: whether the holder's record says that it serves.
+
+    One that starts listens before it writes a record, and one that leaves says so before it lets go of its socket: so
+    somebody else has taken that away. What one look finds may be of two lives; what stays so is not.
+    """
+    try:
+        return _SERVES in notes.contents(place.record, RECORD_BYTES)
+    except (OSError, ValueError):
+        return False
