@@ -103,6 +103,9 @@ STOP_STEP_SECONDS = 2.0
 DRAIN_SECONDS = 10.0
 """How long a planned exit waits for what is in flight."""
 
+STOP_DRAIN_SECONDS = 5.0
+"""The same for `mux stop`: with the whole stop ladder of a server that is deaf it is over within 10 s."""
+
 START_SECONDS = 25.0
 """A server that has not answered `initialize` after this is given up; hosts wait 30 s."""
 
@@ -152,6 +155,10 @@ SUN_PATH_BYTES = 103
 ATTACH_EMPTY_SECONDS = 2.0
 ATTACH_SECONDS = 8.0
 """The attach loop's deadline: nobody there at all, and with a backend starting or busy. Hosts wait 15-30 s in all."""
+
+ATTACH_LOST_SECONDS = 1.0
+"""The same where a backend serves but its socket was taken away: long enough to tell that from one life after another,
+and with the start of the server less than the 2 s within which a host that can not share has it."""
 
 ATTACH_DRAINING_SECONDS = 24.0
 """In all while a backend says that it is draining: its DRAIN_SECONDS, two steps of its stop ladder, the next start."""

@@ -30,12 +30,13 @@ class UpstreamRecord(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A backend."""
+    """A backend. leaving: nobody listens at its socket any more, and soon nobody holds its lock."""
 
     process: Identity
     boot: str
     version: str
     upstreams: tuple[UpstreamRecord, ...] = ()
+    leaving: bool = False
 
 
 def describe() -> Record:

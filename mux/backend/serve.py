@@ -22,10 +22,11 @@ from mux.backend.server import Resolve, Server
 from mux.backend.status import status
 from mux.backend.upstreams import Upstreams
 from mux.core.events import ProcessTree
+from mux.errors import RendezvousError
 from mux.failpoints import ARMED, hit
 from mux.limits import DRAIN_SECONDS, STOP_STEP_SECONDS
-from mux.rendezvous import files
-from mux.rendezvous.listener import inode, unlink_own
+from mux.rendezvous import files, notes
+from mux.rendezvous.listener import inode, listen, unlink_own
 from mux.rendezvous.paths import Place
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -80,8 +81,7 @@ class Backend:
                 self._ready()
                 tasks.create_task(self._check())
                 await self._leaving.wait()
-                await self._upstreams.stop_all()
-                await self._runtime.part(STOP_STEP_SECONDS)
+                await asyncio.gather(self._upstreams.stop_all(), self._runtime.part(STOP_STEP_SECONDS))
                 self._parking.close()
                 raise _Left
         except* _Left:
@@ -128,14 +128,19 @@ class Backend:
             self._loop.add_signal_handler(number, self._signalled, number)
 
     def _predecessor(self) -> None:
-        """Holding the lock, we know that the backend of an older record is dead; its servers may not be."""
+        """Holding the lock, we know that the backend of an older record is dead; its servers may not be.
+
+        Whoever has started us has brought back what was stopped.
+        """
         path = self._place.record
         left = record.read(path)
         if left is not None and (count := record.reap_leftovers(left)):
             logs.event("warning", "leftovers.killed", processes=count, backend=left.process.pid)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-        files.discard_unfinished(path)
+        notes.clear(self._place.stopped)
+        for written in (path, self._place.stopped):
+            files.discard_unfinished(written)
         if ARMED:
             hit("backend.reaped")
 
@@ -151,8 +156,18 @@ class Backend:
         """Drain and leave. reason: for sessions that shall not bring a successor about."""
         if not self._planned:
             self._planned = self._server.draining = True
+            if reason:
+                self._leave_word(reason)
             self._loop.call_later(_EXIT_SECONDS, self._abandon)
             self._runtime.shut_down(reason, hold_off_ms)
+
+    def _leave_word(self, reason: str) -> None:
+        """For sessions that can not be told: those that do not read, that sleep, or that have no connection now."""
+        if self._holds():
+            try:
+                notes.write(self._place.stopped, reason)
+            except OSError as error:
+                logs.event("warning", "stop.unrecorded", path=self._place.stopped, reason=error.strerror)
 
     def _abandon(self) -> None:
         self._upstreams.kill_all()
@@ -165,6 +180,7 @@ class Backend:
         """
         if self._leaving.is_set() or (not self._planned and self._server.someone_waits()):
             return
+        self._upstreams.leave()
         with _step_of_exit():
             if ARMED:
                 hit("exit.begun")
@@ -182,19 +198,41 @@ class Backend:
     async def _check(self) -> None:
         """Now and then look where our files stand, at what descends from our servers, and at what memory is free."""
         heap = Heap()
-        while self._serving:
+        while True:
             await asyncio.sleep(limits.SELF_CHECK_SECONDS)
+            if self._leaving.is_set():
+                return
             heap.trim()
             self._upstreams.look()
             for child in self._upstreams:
                 self._runtime.dispatch(ProcessTree(child.process, child.detached))
             if not self._found():
-                logs.event("error", "socket.lost", socket=self._place.socket)
-                self._serving = False
-                self._server.close()
+                self._recover()
 
     def _found(self) -> bool:
         return inode(self._place.socket) == self._socket and self._holds()
+
+    def _recover(self) -> None:
+        """Nobody finds us: listen anew, as only a holder of the lock may. If we are none, serve those we have.
+
+        Tried with each check, since what stands in the way of a socket may go.
+        """
+        lost, self._serving = self._serving, False
+        reason = "the lock was replaced"
+        if self._holds():
+            try:
+                listener = listen(self._place)
+            except RendezvousError as error:
+                reason = str(error)
+            else:
+                self._socket = inode(self._place.socket)
+                self._serving = True
+                self._server.listen_at(socket.socket(fileno=listener.detach()))
+                logs.event("warning", "socket.restored", socket=self._place.socket)
+                return
+        if lost:
+            logs.event("error", "socket.lost", socket=self._place.socket, reason=reason)
+            self._server.close()
 
     def _holds(self) -> bool:
         """Whether the lock that others would try is the one that we hold: without it all names are a successor's."""

@@ -101,6 +101,11 @@ class Upstreams:
             logs.event("warning", "look.failed", reason=error.strerror)
         self.write_record()
 
+    def leave(self) -> None:
+        """From now on the record says that the backend leaves, so that newcomers wait for the next one."""
+        self._record = msgspec.structs.replace(self._record, leaving=True)
+        self.write_record()
+
     def write_record(self) -> None:
         """NAME.json as of now, unless the place is a successor's. A failure is logged; the record is a hint."""
         if not self._owned():

@@ -323,7 +323,7 @@ class Pool:
             return
         self.draining = True
         self._farewell = event.reason
-        self._drain_until = now + limits.DRAIN_SECONDS
+        self._drain_until = now + (limits.STOP_DRAIN_SECONDS if event.reason else limits.DRAIN_SECONDS)
         self.timers.set("drain", self._drain_until)
         for session in self.sessions:
             self.emit(GoAway(session))

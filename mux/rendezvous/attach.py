@@ -15,6 +15,7 @@ from mux.failpoints import ARMED, hit
 from mux.limits import (
     ATTACH_DRAINING_SECONDS,
     ATTACH_EMPTY_SECONDS,
+    ATTACH_LOST_SECONDS,
     ATTACH_SECONDS,
     BACKOFF_CEILING_SECONDS,
     BACKOFF_FIRST_SECONDS,
@@ -85,15 +86,17 @@ def attach(
     hello: bytes,
     *,
     not_before: float = 0.0,
+    resumed: bool = False,
     start: Start | None = None,
     wait: Wait = wait_readable,
 ) -> Attached:
     """Join the first live backend of `places`; if there is none, start one in `places[0]`.
 
     No backend is started before the monotonic time `not_before`, the end of the hold-off that a planned exit announced;
-    infinity means never, and one look whether somebody is there. Every wait goes through `wait`, which may raise to
-    give up. Returns within ATTACH_EMPTY_SECONDS where nobody is, ATTACH_SECONDS where somebody is slow, longer only
-    while a backend drains.
+    infinity means never, and one look whether somebody is there. A resumed session, which lost its backend, starts none
+    after `mux stop`: whoever else starts one brings it back. Every wait goes through `wait`, which may raise to
+    give up. Returns within ATTACH_EMPTY_SECONDS where nobody is, ATTACH_LOST_SECONDS where a backend lives whose socket
+    is gone, ATTACH_SECONDS where somebody is slow, longer only while a backend drains.
 
     Raises Stopped if the operator wants it so, Denied, StartFailed, AttachTimeout, UnsafePath or another
     RendezvousError; nothing is left open then.
@@ -101,7 +104,7 @@ def attach(
     if len(hello) > limits.HELLO_BYTES:
         raise RendezvousError(f"arguments and environment have {len(hello)} bytes; the limit is {limits.HELLO_BYTES}")
     places[0].prepare()
-    loop = _Loop(places, hello, not_before, start, wait)
+    loop = _Loop(places, hello, not_before, start, wait, resumed=resumed)
     try:
         return loop.run()
     finally:
@@ -131,27 +134,38 @@ def connect(places: Sequence[Place], hello: bytes) -> Attached:
 class _Patience:
     """How long the loop goes on, and how long it rests between two attempts."""
 
-    __slots__ = ("_begun", "_rest", "_until")
+    __slots__ = ("_begun", "_cut_off_until", "_rest", "_until")
 
     def __init__(self, not_before: float = 0.0) -> None:
         self._begun = monotonic()
         self._until = self._begun + ATTACH_EMPTY_SECONDS
         if 0.0 < not_before < _NEVER:
             self._until = max(self._begun, not_before) + ATTACH_DRAINING_SECONDS
+        self._cut_off_until = _NEVER
         self._rest = BACKOFF_FIRST_SECONDS
 
     def somebody(self) -> None:
         """There is a lock holder or a listener: slow is not dead."""
+        self._cut_off_until = _NEVER
         self._until = max(self._until, self._begun + ATTACH_SECONDS)
 
     def draining(self) -> None:
         """A backend is leaving, and says so; its successor can not start before it has gone."""
         self._until = max(self._until, min(monotonic() + ATTACH_SECONDS, self._begun + ATTACH_DRAINING_SECONDS))
 
+    def nobody(self) -> None:
+        """The lock is held by a backend that is cut off, for all that can be seen: if that stays so, give up soon."""
+        self._cut_off_until = min(self._cut_off_until, monotonic() + ATTACH_LOST_SECONDS)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether that is what was seen last."""
+        return self._cut_off_until != _NEVER
+
     @property
     def left(self) -> float:
         """Seconds until the loop gives up, never below zero."""
-        return max(0.0, self._until - monotonic())
+        return max(0.0, min(self._until, self._cut_off_until) - monotonic())
 
     def rest(self, least: float) -> float:
         """Seconds to rest now: jittered, growing, not beyond the end."""
@@ -163,16 +177,24 @@ class _Patience:
 class _Loop:
     """One call of `attach`."""
 
-    __slots__ = ("_begun", "_birth", "_died", "_hello", "_not_before", "_places", "_start", "_wait")
+    __slots__ = ("_begun", "_birth", "_died", "_hello", "_not_before", "_places", "_resumed", "_start", "_wait")
 
     def __init__(
-        self, places: Sequence[Place], hello: bytes, not_before: float, start: Start | None, wait: Wait
+        self,
+        places: Sequence[Place],
+        hello: bytes,
+        not_before: float,
+        start: Start | None,
+        wait: Wait,
+        *,
+        resumed: bool = False,
     ) -> None:
         self._places = places
         self._hello = hello
         self._not_before = not_before
         self._start = start
         self._wait = wait
+        self._resumed = resumed
         self._birth: Birth | None = None
         self._died = False  # one that we started
         self._begun = monotonic()
@@ -198,7 +220,7 @@ class _Loop:
                         return answer
                     least = answer
             if not patience.left:
-                raise AttachTimeout(f"no backend at {self._places[0].socket} answered in time")
+                raise AttachTimeout(_why(self._places[0], cut_off=patience.cut_off))
             self._wait((), patience.rest(least))
 
     def close(self) -> None:
@@ -287,11 +309,14 @@ class _Loop:
             raise NoBackend(f"no backend is running at {self._places[0].socket}")
         if monotonic() < self._not_before:
             return False
-        from mux.rendezvous.birth import begin  # a shim that joins does not pay for what starts
+        from mux.rendezvous.birth import begin, is_cut_off  # a shim that joins does not pay for what starts
 
         self._places[0].prepare()
-        self._birth = begin(self._places[0], self._start)
-        patience.somebody()
+        self._birth = begin(self._places[0], self._start, resumed=self._resumed)
+        if self._birth is None and is_cut_off(self._places[0]):
+            patience.nobody()
+        else:
+            patience.somebody()
         return self._birth is not None
 
     def _heard(self, birth: Birth) -> None:
@@ -314,6 +339,14 @@ class _Loop:
         again = not self._died or monotonic() < self._begun + ATTACH_EMPTY_SECONDS
         self._died = True
         return again
+
+
+def _why(place: Place, *, cut_off: bool) -> str:
+    """What to say when the time is over."""
+    if not cut_off:
+        return f"no backend at {place.socket} answered in time"
+    again = f"it makes a new one within {limits.SELF_CHECK_SECONDS:.0f} s"
+    return f"{place.socket} was removed or replaced while its backend runs; {again}, if nothing stands in its place"
 
 
 def _usable(place: Place) -> bool:

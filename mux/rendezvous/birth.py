@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from mux.errors import StartFailed
+from mux.errors import StartFailed, Stopped
 from mux.failpoints import ARMED, hit
-from mux.rendezvous import failure, spawn
+from mux.limits import RECORD_BYTES
+from mux.rendezvous import failure, notes, spawn
 from mux.rendezvous.listener import listen
 from mux.rendezvous.lock import try_lock
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from mux.rendezvous.paths import Place
 
     Start = Callable[[Place, int, int], int]
+
+_SERVES = b'"leaving":false'
+"""In a record, as mux/backend/record.py writes it; a shim that looked closer would pay for `json`."""
 
 DIED = "the backend ended while it was starting, without a word"
 
@@ -53,10 +57,11 @@ class Birth:
         os.close(self.fd)
 
 
-def begin(place: Place, start: Start | None) -> Birth | None:
+def begin(place: Place, start: Start | None, *, resumed: bool = False) -> Birth | None:
     """Take the lock of `place`, bind its socket, start a backend that inherits both; None if another holds the lock.
 
-    Raises StartFailed while an earlier failure holds, and what `try_lock`, `listen` and `start` raise.
+    resumed: for a session that lost its backend. Raises Stopped to it if the operator has stopped that, also where it
+    could not be told; StartFailed while an earlier failure holds; and what `try_lock`, `listen` and `start` raise.
     """
     lock = try_lock(place.lock)
     if lock is None:
@@ -64,6 +69,8 @@ def begin(place: Place, start: Start | None) -> Birth | None:
     try:
         if ARMED:
             hit("lock.taken")
+        if resumed and (reason := notes.read(place.stopped)):
+            raise Stopped(reason.strip())
         known = failure.read(place.fail)
         if known is not None and known.holds:
             raise StartFailed(known.reason)
@@ -77,3 +84,15 @@ def begin(place: Place, start: Start | None) -> Birth | None:
             listener.close()
     finally:
         os.close(lock)
+
+
+def is_cut_off(place: Place) -> bool:
+    """Where the lock is held and nobody listens: whether the holder's record says that it serves.
+
+    One that starts listens before it writes a record, and one that leaves says so before it lets go of its socket: so
+    somebody else has taken that away. What one look finds may be of two lives; what stays so is not.
+    """
+    try:
+        return _SERVES in notes.contents(place.record, RECORD_BYTES)
+    except (OSError, ValueError):
+        return False

@@ -25,12 +25,14 @@ _SUFFIX = ".sock"
 
 
 class Place:
-    """The files of one backend: `socket`, and beside it `lock`, `record` (.json) and `fail`, all in `directory`.
+    """The files of one backend: `socket`, and beside it `lock`, `record` (.json), `fail` and `stopped`.
+
+    All are in `directory`. `fail`: why the last start failed. `stopped`: why no session that comes back starts one.
 
     Raises PathTooLong if `socket` does not fit `sun_path`.
     """
 
-    __slots__ = ("directory", "fail", "lock", "record", "socket")
+    __slots__ = ("directory", "fail", "lock", "record", "socket", "stopped")
 
     def __init__(self, socket: str) -> None:
         length = len(os.fsencode(socket))
@@ -41,6 +43,7 @@ class Place:
         self.lock = f"{stem}.lock"
         self.record = f"{stem}.json"
         self.fail = f"{stem}.fail"
+        self.stopped = f"{stem}.stopped"
         self.directory = os.path.dirname(socket)
 
     def __repr__(self) -> str:

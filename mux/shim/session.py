@@ -60,6 +60,7 @@ class Session:
             places(self.socket),
             self.hello.encode(),
             not_before=not_before,
+            resumed=bool(session),
             start=self._start,
             wait=wait_readable if wait is None else wait,
         )

@@ -11,6 +11,8 @@ from mux.backend import logs, reap, record
 from mux.backend.reap import Identity
 from mux.backend.record import Record, UpstreamRecord
 from mux.limits import EXITED_STDERR_FILES, LOG_BYTES, LOG_FILES, RECORD_BYTES
+from mux.rendezvous.birth import is_cut_off
+from mux.rendezvous.paths import Place
 from tests.backend.support import identity, sleeper
 
 
@@ -148,3 +150,15 @@ def test_a_full_log_moves_on_and_stays_in_use_where_no_new_one_can_be_had(
         assert os.fstat(file._fd).st_size == LOG_BYTES + len(b"second"), "the number is still ours"
     finally:
         file.close()
+
+
+def test_a_newcomer_reads_in_the_record_whether_its_backend_serves_or_leaves(directory: Path) -> None:
+    place = Place(str(directory / "s.sock"))
+    assert not is_cut_off(place)
+    serving = record.describe()
+    record.write(place.record, serving)
+    assert is_cut_off(place)
+    record.write(place.record, msgspec.structs.replace(serving, leaving=True))
+    assert not is_cut_off(place)
+    Path(place.record).write_bytes(b'{"of": "an older version"}')
+    assert not is_cut_off(place)

@@ -27,6 +27,7 @@ from tests.core.playbook import (
     host,
     initialize,
     keep,
+    knows,
     launch,
     legacy,
     modern,
@@ -78,7 +79,7 @@ def test_a_legacy_server_is_stopped_only_if_asked_for() -> None:
     play(opened(A, idle_timeout=50.0), welcome(A))
     play(host(A, 1, initialize()), launch())
     play(started(), up(initialize(U)))
-    play(server(result(U, SERVER)), keep(A, 1), to(A, 1, result(0, SERVER)))
+    play(server(result(U, SERVER)), knows(A), to(A, 1, result(0, SERVER)))
     play.wait(49)
     play(host(A, 2, note("x")), up(note("x")), ack(A, 2))
     play.wait(49)

@@ -148,6 +148,12 @@ class TestExit:
         play(Shutdown(), GoAway(A))
         play.wait(limits.DRAIN_SECONDS, Failed(A, 3, 1, errors.OUTCOME_UNKNOWN), Drop(A, "planned exit"), EXIT)
 
+    def test_a_stop_waits_less_for_what_is_in_flight_and_tells_the_sessions(self) -> None:
+        play = legacy(A)
+        play(host(A, 3, call(1)), up(call(U + 1)))
+        play(Shutdown("by hand"), GoAway(A))
+        play.wait(limits.STOP_DRAIN_SECONDS, Failed(A, 3, 1, errors.OUTCOME_UNKNOWN), Halted(A, "by hand"), EXIT)
+
     def test_a_planned_exit_leaves_a_waiting_initialize_to_the_next_backend(self) -> None:
         play = Play()
         play(opened(A), welcome(A))

@@ -21,6 +21,7 @@
                 SIGKILL of shims with calls in flight                                 40     1,000
                 soak: 20 operations a second                                        12 s       1 h
     slow        a stopped host under a flood of notifications       6 s, 8 MiB/s    120 s, 1 MiB/s
+                `mux stop` with a session that can not be told, in a storm, dropped before, asleep: once each
     servers     a line without end                                            200 MiB     1 GiB
                 output on stderr                                               40 MiB   100 MiB
                 deaf to EOF and SIGTERM, families in sessions of their own, garbage, half lines, wrappers: once each
@@ -28,7 +29,7 @@
                 no space, read-only, foreign, open to others, too long a path, no Unix sockets: once each
     operator    restarts under load, of each kind                                   2        50
                 rounds with state files that are rewritten all the time             4       200
-                stop, start, upgrades, crash loops, self-check: once each
+                stop, start, upgrades, crash loops, lost sockets, locks and directories: once each
     prune       old and young, empty backends, another version, leftovers that are deaf or not: once each
     restored    lists, subscriptions, levels and listens after each kind of replacement, awake and asleep: once each
     leftovers   a host's whole cgroup, a logout, forged records: once each

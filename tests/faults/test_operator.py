@@ -175,6 +175,8 @@ def test_a_new_session_brings_back_what_was_stopped(runtime: Runtime) -> None:
     new = runtime.ready()
     eventually("the old one is served again", lambda: served(old))
     assert new.pid() == old.pid()
+    runtime.backend().kill()
+    assert served(old), "the stop is over: any session may start the next backend"
 
 
 def test_a_stopped_server_of_one_session_alone_is_not_brought_back_by_it(runtime: Runtime) -> None:

@@ -22,7 +22,8 @@ FORBID = [sys.executable, str(Path(__file__).with_name("forbid.py"))]
 NOBODY = 65534
 SUN_PATH = 103
 PATIENCE = 2.0
-"""What hosts and people may wait for a direct run, seconds; a busy machine gets as much again."""
+"""What hosts and people may wait for a direct run, seconds from before the spawn; twice as much in a fast run, beside
+which the machine may do anything."""
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away, or mount one")
 
@@ -34,20 +35,21 @@ def session(runtime: Runtime, argv: Sequence[str], **environment: str) -> Sessio
     return found
 
 
-def runs_directly(found: Session, why: str) -> None:
-    """The server has taken the shim's process over, in time, with one line that says why."""
+def runs_directly(runtime: Runtime, argv: Sequence[str], why: str) -> None:
+    """The server takes the shim's process over, in time, with one line that says why."""
     begun = time.monotonic()
+    found = session(runtime, argv)
     found.initialize()
     taken = time.monotonic() - begun
     assert found.pid() == found.child.pid
     assert why in found.stderr, found.stderr
     assert found.stderr.count("\n") == 1
-    assert taken < 2 * PATIENCE
+    assert taken < times(2, 1) * PATIENCE
     assert found.finish() == 0
 
 
 def test_where_unix_sockets_are_forbidden_the_server_is_run_directly(runtime: Runtime) -> None:
-    runs_directly(session(runtime, [*FORBID, "unix", *runtime.shim(*SCRIPTED)]), "Unix sockets")
+    runs_directly(runtime, [*FORBID, "unix", *runtime.shim(*SCRIPTED)], "Unix sockets")
 
 
 def test_a_path_of_103_bytes_is_used_and_one_of_104_is_refused_by_name(runtime: Runtime) -> None:
@@ -59,7 +61,7 @@ def test_a_path_of_103_bytes_is_used_and_one_of_104_is_refused_by_name(runtime: 
     good = session(runtime, [*shim, "--socket", str(fits), *SCRIPTED])
     good.initialize()
     assert good.pid() != good.child.pid
-    runs_directly(session(runtime, [*shim, "--socket", str(fits).replace(".sock", "x.sock"), *SCRIPTED]), "104 bytes")
+    runs_directly(runtime, [*shim, "--socket", str(fits).replace(".sock", "x.sock"), *SCRIPTED], "104 bytes")
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o777, 0o1777])
@@ -68,7 +70,7 @@ def test_a_directory_that_is_open_to_others_is_refused(runtime: Runtime, mode: i
     directory.mkdir()
     directory.chmod(mode)
     argv = [program("mux-shim"), "--socket", str(directory / "s.sock"), *SCRIPTED]
-    runs_directly(session(runtime, argv), "open to others")
+    runs_directly(runtime, argv, "open to others")
     assert list(directory.iterdir()) == []
     assert stat.S_IMODE(directory.stat().st_mode) == mode, "it was repaired"
 
@@ -79,13 +81,13 @@ def test_a_directory_of_another_user_is_refused(runtime: Runtime) -> None:
     directory.mkdir(mode=0o700)
     os.chown(directory, NOBODY, NOBODY)
     argv = [program("mux-shim"), "--socket", str(directory / "s.sock"), *SCRIPTED]
-    runs_directly(session(runtime, argv), "belongs to uid")
+    runs_directly(runtime, argv, "belongs to uid")
 
 
 def test_a_link_in_place_of_the_directory_is_refused(runtime: Runtime) -> None:
     (runtime.directory / "link").symlink_to(runtime.directory)
     argv = [program("mux-shim"), "--socket", str(runtime.directory / "link" / "s.sock"), *SCRIPTED]
-    runs_directly(session(runtime, argv), "link")
+    runs_directly(runtime, argv, "link")
 
 
 @root_only
@@ -98,7 +100,7 @@ def test_a_directory_that_takes_no_files_is_named(runtime: Runtime, option: str,
     directory.mkdir(mode=0o700)
     script = f'mount -t tmpfs -o mode=0700,{option} tmpfs "$1" && touch "$1/taken" 2>/dev/null; shift; exec "$@"'
     shim = [program("mux-shim"), "--socket", str(directory / "s.sock"), *SCRIPTED]
-    runs_directly(session(runtime, ["unshare", "-m", "sh", "-c", script, "sh", str(directory), *shim]), why)
+    runs_directly(runtime, ["unshare", "-m", "sh", "-c", script, "sh", str(directory), *shim], why)
 
 
 def test_with_64_descriptors_200_sessions_are_served_or_run_directly_and_nothing_spins(runtime: Runtime) -> None:

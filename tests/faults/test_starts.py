@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,9 +15,9 @@ import pytest
 from mux.failpoints import SITES
 from mux.limits import ATTACH_SECONDS
 from tests.faults.support import FULL, STAMP, Attachers, Watch, lives_of, overlaps, report, served, slowest, times
-from tests.support.processes import eventually
+from tests.support.processes import eventually, running
 from tests.support.runtime import Runtime
-from tests.support.session import Failed
+from tests.support.session import CLIENT, Failed
 
 OF_THE_EXIT = [site for site in SITES if site.startswith("exit.")]
 OF_A_RELAY = "shim.line"
@@ -27,6 +28,7 @@ BOUND = PROMISED_SECONDS if FULL else ATTACH_SECONDS
 """Seconds that an attach may take; what is promised is asserted where it is measured often, and else that it ended."""
 START_BOUND = 2 * BOUND
 """Seconds for a whole start: interpreters and the server as well, while all other sessions attach anew."""
+STUBBORN = [sys.executable, str(Path(__file__).with_name("hostile.py")), "--stubborn"]
 PAUSE = 0.6
 """Seconds; long enough that a backend without grace is left alone now and then, and some arrive while it goes."""
 
@@ -207,6 +209,37 @@ def test_a_signal_to_a_backend_that_starts_costs_no_session(runtime: Runtime, nu
     session.result(begun)
     assert session.pid() != session.child.pid
     assert runtime.backend() != first
+
+
+def test_a_newcomer_to_a_backend_that_stands_still_joins_it_when_that_goes_on(runtime: Runtime) -> None:
+    """Slow is not dead."""
+    first = runtime.ready()
+    backend = runtime.backend()
+    backend.suspend()
+    try:
+        newcomer = runtime.session()
+        opening = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": CLIENT}
+        begun = newcomer.begin("initialize", opening)
+        time.sleep(3)
+        assert not newcomer.answers()
+        assert runtime.backend() == backend
+    finally:
+        backend.resume()
+    newcomer.result(begun)
+    assert newcomer.pid() == first.pid()
+    assert runtime.backend() == backend
+    assert newcomer.stderr == ""
+
+
+def test_a_newcomer_waits_for_a_backend_that_takes_its_time_to_leave(runtime: Runtime) -> None:
+    """Its socket is gone, and it is busy with a server that is deaf: that is not a socket that somebody took away."""
+    runtime.ready(*STUBBORN)
+    backend = runtime.backend()
+    backend.send_signal(signal.SIGTERM)
+    eventually("its socket is gone", lambda: not runtime.socket.exists())
+    newcomer = runtime.ready()
+    assert not running(backend.pid)
+    assert (newcomer.stderr, newcomer.pid() == newcomer.child.pid) == ("", False)
 
 
 @pytest.mark.parametrize("how", ["shim", "backend"])

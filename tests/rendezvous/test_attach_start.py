@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mux.errors import StartFailed
-from mux.rendezvous import failure
+from mux.rendezvous import notes
 from mux.rendezvous.attach import attach
 from mux.rendezvous.lock import try_lock
 from mux.rendezvous.paths import Place
@@ -138,7 +138,7 @@ def test_the_reason_of_a_failed_start_reaches_its_starter_and_keeps_others_from_
 
 
 def test_a_failure_is_forgotten_when_its_time_is_over_and_removed_by_a_success(starters: Starters) -> None:
-    starters.fail.write_text(f"{failure._boot_id()}\n{time.monotonic() - 3} 2.0\nbefore\n")
+    starters.fail.write_text(f"{notes.boot_id()}\n{time.monotonic() - 3} 2.0\nbefore\n")
     assert starters.outcome(starters.start()).startswith("welcome")
     assert not starters.fail.exists()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mux.errors import StartFailed
-from mux.rendezvous import birth, failure
+from mux.errors import StartFailed, Stopped
+from mux.rendezvous import birth, failure, notes
 from mux.rendezvous.birth import DIED, Birth, begin
 from mux.rendezvous.lock import try_lock
 from mux.rendezvous.paths import Place
@@ -107,6 +107,27 @@ def test_a_backend_is_started_with_the_lock_and_a_listener_that_answers_at_once(
         os.close(fd)
     born.close()
     os.close(held(Path(place.lock)))
+
+
+def test_after_a_stop_a_session_that_comes_back_starts_nothing_and_hears_why(place: Place) -> None:
+    notes.write(place.stopped, "by hand")
+    with pytest.raises(Stopped, match=r"by hand\Z"):
+        begin(place, never, resumed=True)
+    assert not os.path.exists(place.socket)
+    os.close(held(Path(place.lock)))
+
+
+@pytest.mark.parametrize(("resumed", "note"), [(False, "by hand"), (True, ""), (True, None)])
+def test_a_new_session_starts_a_backend_after_a_stop_and_any_session_where_none_is_noted(
+    place: Place, resumed: bool, note: str | None
+) -> None:
+    if note:
+        notes.write(place.stopped, note)
+    elif note is not None:
+        Path(place.stopped).write_text("torn")
+    born = begin(place, lambda *_: saying(b"ok"), resumed=resumed)
+    assert born is not None
+    born.close()
 
 
 def test_a_start_that_fails_leaves_neither_socket_nor_lock_nor_descriptor(place: Place) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mux.limits import FAIL_CEILING_SECONDS
-from mux.rendezvous import failure
+from mux.rendezvous import failure, notes
 
 
 def test_a_failure_is_read_back_with_its_reason_and_holds_for_a_second(private: Path) -> None:
@@ -40,7 +40,7 @@ def test_the_delay_doubles_up_to_its_ceiling_and_starts_anew_after_a_success(pri
     ["", "torn", "{boot}\n12", "{boot}\n1 2 3\nx", "{boot}\nnan nan\nx", "other boot\n1.0 1.0\nx", "{boot}\n1e18 1\nx"],
 )
 def test_a_torn_or_foreign_record_counts_as_absent(private: Path, text: str) -> None:
-    (private / "f").write_text(text.replace("{boot}", failure._boot_id()))
+    (private / "f").write_text(text.replace("{boot}", notes.boot_id()))
     assert failure.read(str(private / "f")) is None
 
 
@@ -49,7 +49,7 @@ def test_a_torn_record_costs_one_line_that_names_it(
     private: Path, capfd: pytest.CaptureFixture[str], content: bytes
 ) -> None:
     path = private / "f"
-    path.write_bytes(content.replace(b"{boot}", failure._boot_id().encode()))
+    path.write_bytes(content.replace(b"{boot}", notes.boot_id().encode()))
     for _ in range(2):
         assert failure.read(str(path)) is None
     assert capfd.readouterr().err == f"mux: {path} is ignored: it is no record of ours, or torn\n"
@@ -74,7 +74,7 @@ def test_a_record_that_is_a_link_or_a_directory_counts_as_absent(private: Path) 
 
 
 def test_an_old_failure_holds_no_longer(private: Path) -> None:
-    (private / "f").write_text(f"{failure._boot_id()}\n{time.monotonic() - 3} 2.0\nx\n")
+    (private / "f").write_text(f"{notes.boot_id()}\n{time.monotonic() - 3} 2.0\nx\n")
     found = failure.read(str(private / "f"))
     assert found is not None
     assert not found.holds
