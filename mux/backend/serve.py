@@ -22,11 +22,10 @@ from mux.backend.server import Resolve, Server
 from mux.backend.status import status
 from mux.backend.upstreams import Upstreams
 from mux.core.events import ProcessTree
-from mux.errors import RendezvousError
 from mux.failpoints import ARMED, hit
 from mux.limits import DRAIN_SECONDS, STOP_STEP_SECONDS
 from mux.rendezvous import files, notes
-from mux.rendezvous.listener import inode, listen, unlink_own
+from mux.rendezvous.listener import inode, unlink_own
 from mux.rendezvous.paths import Place
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -198,41 +197,19 @@ class Backend:
     async def _check(self) -> None:
         """Now and then look where our files stand, at what descends from our servers, and at what memory is free."""
         heap = Heap()
-        while True:
+        while self._serving:
             await asyncio.sleep(limits.SELF_CHECK_SECONDS)
-            if self._leaving.is_set():
-                return
             heap.trim()
             self._upstreams.look()
             for child in self._upstreams:
                 self._runtime.dispatch(ProcessTree(child.process, child.detached))
             if not self._found():
-                self._recover()
+                logs.event("error", "socket.lost", socket=self._place.socket)
+                self._serving = False
+                self._server.close()
 
     def _found(self) -> bool:
         return inode(self._place.socket) == self._socket and self._holds()
-
-    def _recover(self) -> None:
-        """Nobody finds us: listen anew, as only a holder of the lock may. If we are none, serve those we have.
-
-        Tried with each check, since what stands in the way of a socket may go.
-        """
-        lost, self._serving = self._serving, False
-        reason = "the lock was replaced"
-        if self._holds():
-            try:
-                listener = listen(self._place)
-            except RendezvousError as error:
-                reason = str(error)
-            else:
-                self._socket = inode(self._place.socket)
-                self._serving = True
-                self._server.listen_at(socket.socket(fileno=listener.detach()))
-                logs.event("warning", "socket.restored", socket=self._place.socket)
-                return
-        if lost:
-            logs.event("error", "socket.lost", socket=self._place.socket, reason=reason)
-            self._server.close()
 
     def _holds(self) -> bool:
         """Whether the lock that others would try is the one that we hold: without it all names are a successor's."""

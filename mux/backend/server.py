@@ -83,17 +83,9 @@ class Server:
         """Accept no more. Who has connected and was not accepted sees a reset, and may safely try again."""
         if self._pause is not None:
             self._pause.cancel()
-            self._pause = None
         if self._listener.fileno() >= 0:
             self._loop.remove_reader(self._listener.fileno())
             self._listener.close()
-
-    def listen_at(self, listener: socket.socket) -> None:
-        """Accept on another listener from now on; who waits at the old one is accepted first."""
-        self.someone_waits()
-        self.close()
-        self._listener = listener
-        self.start()
 
     def _accept(self, at_most: int) -> None:
         for _ in range(at_most):

@@ -345,8 +345,8 @@ def _why(place: Place, *, cut_off: bool) -> str:
     """What to say when the time is over."""
     if not cut_off:
         return f"no backend at {place.socket} answered in time"
-    again = f"it makes a new one within {limits.SELF_CHECK_SECONDS:.0f} s"
-    return f"{place.socket} was removed or replaced while its backend runs; {again}, if nothing stands in its place"
+    again = "sessions are shared again when those that it serves have ended"
+    return f"{place.socket} was removed or replaced while its backend runs; {again}"
 
 
 def _usable(place: Place) -> bool:
