@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,6 +34,13 @@ before = _written()
 heap.trim()
 print(before - _written(), "ctypes" in sys.modules)
 """
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    yield
+    gc.enable()
+    gc.unfreeze()
 
 
 def after(blocks: int) -> tuple[int, bool]:
@@ -65,6 +75,22 @@ def test_where_the_system_does_not_tell_what_is_written_nothing_is_done(
     monkeypatch.setattr(heap, "_STATM", str(statm))
     monkeypatch.setattr(heap, "_malloc_trim", lambda: pytest.fail("looked for"))
     Heap().trim()
+
+
+def test_dead_cycles_go_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Link:
+        other: Link
+
+    monkeypatch.setattr(heap, "HEAP_SPARE_BYTES", -(1 << 40))
+    tidy = Heap()
+    gc.disable()
+    one, two = Link(), Link()
+    one.other, two.other = two, one
+    seen = weakref.ref(one)
+    del one, two
+    assert seen() is not None
+    tidy.trim()
+    assert seen() is None
 
 
 @pytest.mark.parametrize("module", [None, SimpleNamespace(CDLL=lambda _: object())], ids=["no ctypes", "no trim"])
