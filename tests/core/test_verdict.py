@@ -15,7 +15,7 @@ from tests.core.playbook import (
     exited,
     host,
     initialize,
-    keep,
+    knows,
     launch,
     opened,
     result,
@@ -42,6 +42,6 @@ def test_a_server_that_a_discover_ends_and_that_takes_initialize_is_legacy() -> 
     refused = {seen: Failed(seen, 1, '"probe"', errors.METHOD_NOT_FOUND) for seen in (A, B, C)}
     play(host(A, 2, initialize()), refused[A], launch(2, upstream=2))
     play(started(2), up(initialize(U2), 2))
-    play(server(result(U2, SERVER), 2), keep(A, 2), to(A, 2, result(0, SERVER)), refused[B])
+    play(server(result(U2, SERVER), 2), knows(A, 2), to(A, 2, result(0, SERVER)), refused[B])
     play(opened(C), welcome(C))
     play(host(C, 1, PROBE), refused[C])
