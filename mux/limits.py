@@ -209,15 +209,14 @@ a queue in a server's output holds up all its sessions. Fewer are no fairer, sin
 FLOOD_RATE = 8000
 RATE_SECONDS = 0.02
 LINE_BYTES = 16 * KIB
-FLOOD_REQUESTS = 8
-MODEST_REQUESTS = 2
+FEW_REQUESTS = 2
 PACED_RATE = 1000
 PACED_SECONDS = 0.25
 MODEST_SECONDS = 1.0
-"""Who says more lines a second than FLOOD_RATE, over RATE_SECONDS, with more than FLOOD_REQUESTS open, floods; 160 at
-once do. So many bytes of a line count as one more. Until MODEST_SECONDS after somebody spoke who had MODEST_REQUESTS or
-fewer open, PACED_RATE is taken of it, PACED_SECONDS later at most: no person or model is as fast, and two cores have
-room for both."""
+"""Who says more lines a second than FLOOD_RATE, over RATE_SECONDS, with more than FEW_REQUESTS open, floods: 160 lines
+do. So many bytes of a line count as one more. Until MODEST_SECONDS after somebody spoke who had no more than those few
+open, PACED_RATE is taken of it, PACED_SECONDS later at most: no person or model is as fast, and two cores have room for
+both."""
 
 SERVER_PIPE_BYTES = 256 * KIB
 """Room in each pipe of a server, where the system lets one choose: a megabyte passes in four turns instead of sixteen.

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from mux import limits
 from mux.limits import (
-    FLOOD_REQUESTS,
+    FEW_REQUESTS,
     LINE_BYTES,
-    MODEST_REQUESTS,
     MODEST_SECONDS,
     PACED_RATE,
     PACED_SECONDS,
@@ -86,16 +85,17 @@ class Speaker:
             rate *= exp((self._then - now) / RATE_SECONDS)
             self._then = now
         self._rate = rate = rate + weight / RATE_SECONDS
-        at_once = unanswered + count
-        if at_once <= FLOOD_REQUESTS:
-            if at_once <= MODEST_REQUESTS and now >= self._noted + _NOTED_SECONDS:
+        if unanswered + count <= FEW_REQUESTS:
+            if now >= self._noted + _NOTED_SECONDS:
                 self._noted = now
                 self._pace.note(self, now)
+            return 0.0
+        if rate <= limits.FLOOD_RATE:
             return 0.0
         if self._noted:
             self._noted = 0.0
             self._pace.forget(self)
-        if rate <= limits.FLOOD_RATE or not self._pace.busy(now):
+        if not self._pace.busy(now):
             return 0.0
         pause = min(weight / PACED_RATE, PACED_SECONDS)
         self._rate, self._then = 2.0 * limits.FLOOD_RATE, now + pause  # it goes on as one

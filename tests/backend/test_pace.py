@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from mux import limits
 from mux.backend.pace import Pace, Speaker
 from mux.limits import (
+    FEW_REQUESTS,
     FLOOD_RATE,
-    FLOOD_REQUESTS,
     LINE_BYTES,
-    MODEST_REQUESTS,
     MODEST_SECONDS,
     PACED_RATE,
     PACED_SECONDS,
@@ -113,7 +112,8 @@ def test_a_session_that_is_gone_holds_nobody_up(world: World) -> None:
 def test_a_session_that_begins_to_flood_holds_nobody_up_any_more(world: World) -> None:
     loud, other = world.loud(), world.modest()
     assert loud.pause(lines(TURN), MANY) > 0.0
-    assert other.pause(lines(TURN), 0) == loud.pause(lines(TURN), MANY) == 0.0
+    world.flood(other, 0.1)
+    assert other.pause(lines(TURN), MANY) == loud.pause(lines(TURN), MANY) == 0.0
 
 
 def test_who_has_stopped_flooding_is_modest_again(world: World) -> None:
@@ -149,13 +149,13 @@ def test_who_makes_one_call_after_the_other_is_no_flood_however_large_they_are_a
     assert other.pause(lines(TURN), MANY) > 0.0, "the caller is at work"
 
 
-@pytest.mark.parametrize(("unanswered", "floods"), [(FLOOD_REQUESTS - 1, False), (FLOOD_REQUESTS, True)])
+@pytest.mark.parametrize(("unanswered", "floods"), [(FEW_REQUESTS - 1, False), (FEW_REQUESTS, True)])
 def test_a_flood_has_many_requests_open(world: World, unanswered: int, floods: bool) -> None:
     loud, _ = world.loud(), world.modest()
     assert (loud.pause(lines(1), unanswered) > 0.0) is floods
 
 
-@pytest.mark.parametrize(("count", "modest"), [(MODEST_REQUESTS, True), (MODEST_REQUESTS + 1, False)])
+@pytest.mark.parametrize(("count", "modest"), [(FEW_REQUESTS, True), (FEW_REQUESTS + 1, False)])
 def test_who_has_several_open_is_neither(world: World, count: int, modest: bool) -> None:
     loud, other = world.loud(), world.speaker()
     assert other.pause(lines(count), 0) == 0.0
@@ -217,6 +217,6 @@ def test_whoever_speaks_however_often_nobody_waits_longer_than_its_lines_take_an
         spoken.add(who)
         pause = crowd[who].pause(lines(count), unanswered)
         assert pause in (0.0, count / PACED_RATE)
-        if len(spoken) == 1 or count + unanswered <= FLOOD_REQUESTS:
+        if len(spoken) == 1 or count + unanswered <= FEW_REQUESTS:
             assert pause == 0.0
         world.now += then

@@ -152,7 +152,7 @@ async def test_a_session_that_is_held_to_a_rate_is_logged_once(
     session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     session.pace.join().pause([(frames.LINE, 0, 1, b"another one makes a call")], 0)
-    session.owner.open = limits.FLOOD_REQUESTS
+    session.owner.open = limits.FEW_REQUESTS
     flood = b"x" * int(limits.FLOOD_RATE * limits.RATE_SECONDS + 1) * limits.LINE_BYTES
     with caplog.at_level("WARNING", "mux.backend"):
         for seq in (1, 2, 3):

@@ -9,8 +9,8 @@ import pytest
 
 from mux.limits import (
     EOF_WAIT_SECONDS,
+    FEW_REQUESTS,
     FLOOD_RATE,
-    FLOOD_REQUESTS,
     LINE_BYTES,
     MODEST_SECONDS,
     PACED_RATE,
@@ -36,7 +36,7 @@ class Flood(Thread):
         self.numbers: list[int] = []
         self._count = count
         self._params = {"_meta": {"pad": padding}}
-        for _ in range(FLOOD_REQUESTS):
+        for _ in range(FEW_REQUESTS):
             session.begin_call("sleep", seconds=8)
 
     def run(self) -> None:
