@@ -255,3 +255,8 @@ def mutated(draw: st.DrawFn, source: st.SearchStrategy[Known] = messages) -> byt
             case _:
                 line = line[:at] + draw(st.sampled_from(FRAGMENTS)) + line[at:]
     return line
+
+
+def with_id(pairs: Pairs, value: object) -> Pairs:
+    """An object with another id."""
+    return Pairs((name, value if name == "id" else other) for name, other in pairs)

@@ -1,31 +1,15 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from mux import errors, limits
+from mux import errors
 from mux.core import actions
 from mux.core.questions import Questions
-from tests.core.play import Message, Play
+from tests.core.play import Play
+from tests.core.questioning import ask, result, shared
 from tests.core.sessions import session
 
-SAMPLING: Message = {"sampling": {}, "elicitation": {}, "roots": {}}
 RELATED = "io.modelcontextprotocol/related-task"
-
-
-def shared(*sessions: int, capabilities: Message | None = None) -> Play:
-    play = Play()
-    play.serve(*sessions, capabilities=SAMPLING if capabilities is None else capabilities)
-    return play
-
-
-def ask(method: str = "sampling/createMessage", id_: object = 77, **params: object) -> Message:
-    return {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
-
-
-def result(id_: object, **members: object) -> Message:
-    return {"jsonrpc": "2.0", "id": id_, "result": members}
 
 
 def refusal(play: Play) -> tuple[int, str]:
@@ -300,72 +284,3 @@ def test_a_task_of_a_host_that_is_unknown_or_gone_is_not_found() -> None:
     play.got()
     play.server(ask("tasks/get", taskId=known))
     assert refusal(play) == (errors.INVALID_PARAMS, "Task not found")
-
-
-# --- roots ------------------------------------------------------------------------------------
-
-
-def roots(*uris: str) -> list[dict[str, Any]]:
-    return [{"uri": uri, "name": uri.upper()} for uri in uris]
-
-
-def test_roots_are_the_union_of_all_sessions_by_uri() -> None:
-    play = shared(1, 2)
-    play.server(ask("roots/list"))
-    (first,), (second,) = play.heard(1), play.heard(2)
-    play.host(1, result(first["id"], roots=roots("a", "b")))
-    assert play.got() == []
-    play.host(2, result(second["id"], roots=roots("b", "c")))
-    assert play.got() == [result(77, roots=roots("a", "b", "c"))]
-
-
-def test_a_change_of_roots_is_told_to_the_server() -> None:
-    play = shared(1, 2)
-    changed = {"jsonrpc": "2.0", "method": "notifications/roots/list_changed", "params": {"x": 1}}
-    play.host(2, changed)
-    assert play.got() == [changed]
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {"error": {"code": -1, "message": "no"}},
-        {"result": {}},
-        {"result": {"roots": "none"}},
-        {"result": {"roots": [{"name": "without uri"}]}},
-    ],
-)
-def test_who_fails_to_name_roots_is_skipped(answer: Message) -> None:
-    play = shared(1, 2)
-    play.server(ask("roots/list"))
-    (first,), (second,) = play.heard(1), play.heard(2)
-    play.host(1, {"jsonrpc": "2.0", "id": first["id"], **answer})
-    play.host(2, result(second["id"], roots=roots("c")))
-    assert play.got() == [result(77, roots=roots("c"))]
-
-
-def test_who_does_not_name_its_roots_in_time_is_not_waited_for() -> None:
-    play = shared(1, 2)
-    play.server(ask("roots/list"))
-    (first,), (second,) = play.heard(1), play.heard(2)
-    play.host(1, result(first["id"], roots=roots("a")))
-    play.wait(limits.SURVEY_SECONDS)
-    assert play.got() == [result(77, roots=roots("a"))]
-    play.host(2, result(second["id"], roots=roots("b")))
-    assert play.got() == []
-
-
-def test_who_leaves_is_not_waited_for() -> None:
-    play = shared(1, 2)
-    play.server(ask("roots/list"))
-    (first,) = play.heard(1)
-    play.host(1, result(first["id"], roots=roots("a")))
-    play.close(2)
-    assert play.got() == [result(77, roots=roots("a"))]
-
-
-def test_without_anybody_who_declared_roots_there_are_none() -> None:
-    play = shared(1, 2, capabilities={"sampling": {}})
-    play.server(ask("roots/list"))
-    assert play.got() == [result(77, roots=[])]
-    assert play.heard(1) == play.heard(2) == []
