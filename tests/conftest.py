@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -37,6 +38,7 @@ def nothing_left_behind(run_directory: Path) -> Iterator[None]:
     """No process, no directory of a test, no default socket survives the run."""
     before = _default_sockets()
     os.environ[processes.MARK] = str(run_directory)
+    gc.freeze()  # the modules and the tests themselves: a collection after each test looks at what the tests made
     yield
     del os.environ[processes.MARK]
     stray = processes.marked(run_directory)
@@ -51,6 +53,13 @@ def _default_sockets() -> set[Path]:
     """Sockets in the places that are used when nobody names one: no test may touch them."""
     user = os.getuid()
     return {path for place in (f"/run/user/{user}/mux", f"/tmp/mux-{user}") for path in Path(place).glob("*.sock")}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """What a test leaves open fails this test, and not the one during which the garbage is collected."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

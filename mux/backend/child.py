@@ -158,21 +158,23 @@ class Child:
         said = Portions(self._loop, self._lines, SERVER_TURN_LINES)
         output = _Reader(lambda data: said.put(lines.feed(data)), self._turn.set)
         errors = _Reader(self.stderr.feed)
-        source, _ = await self._loop.connect_read_pipe(lambda: output, server.stdout)
-        said.open(source)
-        await self._loop.connect_read_pipe(lambda: errors, server.stderr)
-        await self._loop.connect_write_pipe(lambda: self._stdin, server.stdin)
-        started()
-        self._dispatch(ProcessStarted(self.process, server.pid))
-        await self._turn.wait()
-        await self._ladder()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(OUTPUT_END_SECONDS):
-                await output.ended.wait()
-                await errors.ended.wait()
-        said.finish()
-        for pipe in (output, errors, self._stdin):
-            pipe.abort()
+        try:
+            source, _ = await self._loop.connect_read_pipe(lambda: output, server.stdout)
+            said.open(source)
+            await self._loop.connect_read_pipe(lambda: errors, server.stderr)
+            await self._loop.connect_write_pipe(lambda: self._stdin, server.stdin)
+            started()
+            self._dispatch(ProcessStarted(self.process, server.pid))
+            await self._turn.wait()
+            await self._ladder()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(OUTPUT_END_SECONDS):
+                    await output.ended.wait()
+                    await errors.ended.wait()
+            said.finish()
+        finally:
+            for pipe in (output, errors, self._stdin):
+                pipe.abort()
 
     def _lines(self, lines: Sequence[bytes | Oversize]) -> None:
         if ARMED:
