@@ -21,10 +21,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(options: argparse.Namespace) -> int:
-    """Raises RendezvousError if no backend can be started."""
-    conversation, started = succession.join_or_start(options.socket, succession.configured_options())
-    with conversation:
-        answer = conversation.ask("start")
+    """A backend that is just leaving is waited for. Raises MuxError if it stays, or if none can be started."""
+    while True:
+        conversation, started = succession.join_or_start(options.socket, succession.configured_options())
+        with conversation:
+            answer = conversation.ask("start")
+            if not answer.get("leaving"):  # older backends do not say
+                break
+            succession.await_end(conversation, answer)
     what = f"mux {answer['version']}, pid {answer['pid']}"
     if started:
         print(f"Started the backend at {conversation.socket}: {what}. Without a session it leaves after the grace.")

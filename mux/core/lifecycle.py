@@ -146,6 +146,13 @@ def halt(router: Router, reason: str, now: float) -> None:
     _drain(router, now)
 
 
+def pardon(router: Router, now: float) -> None:
+    """A halt is taken back while the server still drains: it is only restarted, and its sessions stay."""
+    if router.farewell:
+        router.farewell = ""
+        restart(router, now)
+
+
 def _drain(router: Router, now: float) -> None:
     if router.upstream.state is State.READY:
         router.upstream.enter(State.DRAINING, now)

@@ -130,7 +130,7 @@ class Pool:
             self.emit(Refuse(event.session, "draining", limits.DRAIN_RETRY_MS))
             return
         if not event.resumed:
-            self._halted.pop(event.base_key, None)
+            self._pardon(event.base_key, now)
         elif event.base_key in self._halted:
             self.emit(Halted(event.session, self._halted[event.base_key]))
             return
@@ -291,6 +291,12 @@ class Pool:
                 self._halted[router.lanes.key] = event.reason
                 lifecycle.halt(router, event.reason, now)
 
+    def _pardon(self, key: bytes, now: float) -> None:
+        if self._halted.pop(key, None):
+            for router in list(self.routers.values()):
+                if router.lanes.key == key:
+                    lifecycle.pardon(router, now)
+
     def turn_out(self, sessions: list[Session], reason: str, now: float) -> None:
         """The sessions are told that their server was stopped for good, and are gone."""
         for session in sessions:
@@ -299,7 +305,8 @@ class Pool:
             self._session_closed(events.SessionClosed(session.id), now)
 
     def _permit(self, _event: events.Permit, now: float) -> None:
-        self._halted.clear()
+        for key in list(self._halted):
+            self._pardon(key, now)
         if not self.sessions:  # those that may come back look for a backend only now and then
             self._empty(now, max(self.grace, limits.RETURN_SECONDS))
 

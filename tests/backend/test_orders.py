@@ -129,6 +129,17 @@ def test_one_server_is_stopped_and_its_sessions_are_told_why_until_start(
     eventually("it is served again", lambda: "result" in session.response(session.begin("tools/list")))
 
 
+def test_an_answer_says_whether_the_backend_is_leaving_already(
+    runtime: Runtime, operator: Conversation, session: Session
+) -> None:
+    assert operator.ask("start")["leaving"] is False
+    call = session.begin_call("sleep", seconds=0.5)
+    eventually("the server has it", lambda: operator.ask("status")["upstreams"][0]["in_flight"])
+    assert operator.ask("stop")["leaving"] is False, "as it was when the order came"
+    assert operator.ask("start")["leaving"] is True
+    assert session.text(call) == "slept"
+
+
 def test_a_restart_of_all_is_answered_and_its_hold_off_told_to_every_session(
     runtime: Runtime, operator: Conversation
 ) -> None:

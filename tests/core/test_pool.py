@@ -6,7 +6,7 @@ import pytest
 
 from mux import errors, limits
 from mux.core.actions import Drop, Forward, GoAway, Halted, Log, Refuse
-from mux.core.events import Halt, Permit, Shutdown
+from mux.core.events import Event, Halt, Permit, Shutdown
 from mux.core.methods import SAFE
 from tests.core.playbook import (
     EXIT,
@@ -182,6 +182,22 @@ class TestHalt:
             play(closed(B))
             play.run(end)
             play(opened(4, resumed=True), welcome(4))
+
+    @pytest.mark.parametrize("end", [Permit(), opened(C)], ids=["by the operator", "for a new session"])
+    def test_one_that_is_taken_back_while_the_server_drains_is_a_restart(self, end: Event) -> None:
+        play = legacy(A, B)
+        play(host(A, 3, call(1)), up(call(U + 1)))
+        play(Halt(1, "by hand"))
+        play.run(end)
+        play(host(B, 3, call(1)))
+        play(server(result(U + 1)), to(A, 3, result(1)), stop())
+        play(exited(status=0), launch(2, 2))
+        assert {A, B} <= set(play.pool.sessions)
+
+    def test_what_was_halted_and_has_gone_is_not_restarted_by_a_pardon(self) -> None:
+        play = legacy(A)
+        play(Halt(None, "by hand"), Halted(A, "by hand"), stop())
+        play(Permit())
 
     def test_a_backend_that_was_told_to_serve_again_waits_for_those_who_may_come_back(self) -> None:
         play = Play(grace=0.0)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -166,6 +167,25 @@ def test_start_leaves_the_sessions_time_to_come_back_however_short_the_grace(run
     assert mux_(runtime, "start").returncode == 0
     for session in sessions:
         eventually("it is served again", lambda session=session: served(session))
+
+
+@pytest.mark.parametrize("what", [[], ["1"]], ids=["everything", "a server"])
+def test_start_takes_a_stop_back_that_is_still_under_way(runtime: Runtime, what: list[str]) -> None:
+    """It does not say that all runs, and have it end a moment later."""
+    runtime.grace = 60.0
+    session = runtime.ready()
+    before = session.pid()
+    call = session.begin_call("sleep", seconds=1.5)
+    eventually("the server has it", lambda: runtime.status()["upstreams"][0]["in_flight"])
+    with ThreadPoolExecutor() as pool:
+        stop = pool.submit(mux_, runtime, "stop", *what)
+        eventually("it drains", lambda: "order.stop" in (runtime.directory / "s.log").read_text())
+        started = mux_(runtime, "start")
+        assert started.returncode == 0, started.stderr
+        assert stop.result().returncode == 0, stop.result().stderr
+    assert session.text(call) == "slept"
+    eventually("it is served", lambda: served(session))
+    assert session.pid() != before
 
 
 def test_a_new_session_brings_back_what_was_stopped(runtime: Runtime) -> None:
