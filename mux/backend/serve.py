@@ -152,12 +152,14 @@ class Backend:
             self._plan_exit("", 0)
 
     def _plan_exit(self, reason: str, hold_off_ms: int) -> None:
-        """Drain and leave. reason: for sessions that shall not bring a successor about."""
-        if not self._planned:
-            self._planned = self._server.draining = True
-            if reason:
-                self._leave_word(reason)
+        """Drain and leave. reason: for sessions that shall not bring a successor about; it counts also if we drain."""
+        begun = self._planned
+        self._planned = self._server.draining = True
+        if reason:
+            self._leave_word(reason)
+        if not begun:
             self._loop.call_later(_EXIT_SECONDS, self._abandon)
+        if reason or not begun:
             self._runtime.shut_down(reason, hold_off_ms)
 
     def _leave_word(self, reason: str) -> None:

@@ -326,14 +326,14 @@ class Pool:
             self._leave_if_unused(now)
 
     def _shutdown(self, event: events.Shutdown, now: float) -> None:
-        if self.draining:
-            return
-        self.draining = True
-        self._farewell = event.reason
-        self._drain_until = now + (limits.STOP_DRAIN_SECONDS if event.reason else limits.DRAIN_SECONDS)
+        until = now + (limits.STOP_DRAIN_SECONDS if event.reason else limits.DRAIN_SECONDS)
+        self._drain_until = min(self._drain_until, until) if self.draining else until
         self.timers.set("drain", self._drain_until)
-        for session in self.sessions:
-            self.emit(GoAway(session))
+        self._farewell = event.reason or self._farewell
+        if not self.draining:
+            self.draining = True
+            for session in self.sessions:
+                self.emit(GoAway(session))
 
     def _drained(self, now: float) -> None:
         """After a planned exit was asked for: leave as soon as nothing is open, or time is up."""

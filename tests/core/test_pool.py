@@ -167,6 +167,17 @@ class TestExit:
             EXIT,
         )
 
+    def test_a_stop_makes_an_exit_final_that_has_begun_and_shortens_it(self) -> None:
+        play = legacy(A, B)
+        play(host(A, 2, call(1)), up(call(U + 1)))
+        play(Shutdown(), GoAway(A), GoAway(B))
+        play.wait(1)
+        play(Shutdown("by hand"))
+        play(Shutdown())
+        play(opened(C, resumed=True), Halted(C, "by hand"))
+        failed = Failed(A, 2, 1, errors.OUTCOME_UNKNOWN, "being stopped")
+        play.wait(limits.STOP_DRAIN_SECONDS, failed, Halted(A, "by hand"), Halted(B, "by hand"), EXIT)
+
 
 class TestHalt:
     def test_a_halted_server_is_stopped_and_its_sessions_told(self) -> None:

@@ -169,6 +169,21 @@ def test_start_leaves_the_sessions_time_to_come_back_however_short_the_grace(run
         eventually("it is served again", lambda session=session: served(session))
 
 
+def test_a_stop_is_final_also_where_the_backend_is_on_its_way_out(runtime: Runtime) -> None:
+    session = runtime.ready()
+    call = session.begin_call("sleep", seconds=1.5)
+    eventually("the server has it", lambda: runtime.status()["upstreams"][0]["in_flight"])
+    runtime.backend().send_signal(signal.SIGTERM)
+    eventually("it drains", lambda: "backend.signal" in (runtime.directory / "s.log").read_text())
+    done = mux_(runtime, "stop")
+    assert done.returncode == 0, done.stderr
+    assert session.text(call) == "slept"
+    for _ in range(3):
+        assert "mux stop" in refused(session)
+        time.sleep(0.5)
+    assert not runtime.backends()
+
+
 @pytest.mark.parametrize("what", [[], ["1"]], ids=["everything", "a server"])
 def test_start_takes_a_stop_back_that_is_still_under_way(runtime: Runtime, what: list[str]) -> None:
     """It does not say that all runs, and have it end a moment later."""
