@@ -11,7 +11,7 @@
 -rP shows what each test counted and measured.
 
     starts      100 sessions at once                                               1 round    50 rounds
-                attaches to a backend that keeps leaving, and with 3 ms a step   2 * 36     2 * 3,000
+                attaches to a backend that keeps leaving, and with 3 ms a step   2 * 36     2 * 6,000
                 SIGKILL at each of 28 failpoints                                  1 each   200 each
                 attaches among random SIGKILLs, and other signals                2 * 80     2 * 5,000
                 SIGTERM and a start at once, of a shim, of a backend              2 * 5      2 * 50
