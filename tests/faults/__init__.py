@@ -35,23 +35,23 @@
     leftovers   a host's whole cgroup, a logout, forged records: once each
     suite       a run that fails, is interrupted, timed out or killed half-way: once each
 
-Measured in the full form on 2026-11-21, on two cores that other jobs used as well:
+Measured in the full form on 2026-11-21 and 22, on two cores that other jobs used as well:
 
-    50 * 100 sessions at once                     one backend, one server each time
-    2 * 3,000 attaches to 2,086 backends that     none failed; slowest 0.8 s, and 0.6 s with 3 ms a step
+    50 * 100 sessions at once                     one backend, one server each time; all served within 0.6 s of the
+                                                  last one's spawn
+    2 * 6,000 attaches to 4,587 backends that     none failed; slowest 1.4 s, and 0.7 s with 3 ms a step
       leave
-    5,000 attaches among 482 SIGKILLs             none failed; slowest 0.7 s, and 1.5 s among 566 other signals
-    200 SIGKILLs at each of 28 failpoints         none failed; slowest 1.3 s
+    5,000 attaches among 500 SIGKILLs             none failed; slowest 0.9 s, and 1.1 s among 578 other signals
+    200 SIGKILLs at each of 28 failpoints         none failed; slowest 1.8 s
     50 + 50 SIGTERMs and starts at once           none failed
     500 SIGKILLs of the backend                   67,659 requests, each answered once and right, no effect twice
-    500 SIGKILLs of the server                    54,466 requests, the same
+    500 SIGKILLs of the server                    64,930 requests, the same
     1,000 SIGKILLs of shims                       every call cancelled; 22 descriptors before and after
     120 s of 1 MiB/s to a stopped host            dropped; p99 of others 7.2 ms before, 7.7 ms meanwhile (with another
                                                   server 11.5 and 8.3); the backend grew by 39 MiB, stopped in 0.6 s
-    soak of one hour, 72,000 operations           138,769 answers, each once and right, 81 of them errors of killed
-                                                  servers; 17.3 MB written to at first and at the end, 0.52 MB/h +- 0.07
-                                                  over the last two thirds; since dead cycles are collected: 50,400 in
-                                                  42 min, 16.1 to 16.2 MB, -0.02 MB/h +- 0.01
+    soak of one hour, 72,000 operations           139,363 answers, each once and right, 108 of them errors of killed
+                                                  servers; 16.25 MB written to from first to last, 0.03 +- 0.01 MB/h
+                                                  over the last two thirds
     1 GiB in one line                             the backend grew by 64 MiB
     64 descriptors, 200 sessions                  17 shared, 183 run directly
     50 restarts of each kind under load           38,871 requests, no error
