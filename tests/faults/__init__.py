@@ -44,7 +44,7 @@ Measured in the full form on 2026-11-21 and 22, on two cores that other jobs use
     5,000 attaches among 500 SIGKILLs             none failed; slowest 0.9 s, and 1.1 s among 578 other signals
     200 SIGKILLs at each of 28 failpoints         none failed; slowest 1.8 s
     50 + 50 SIGTERMs and starts at once           none failed
-    500 SIGKILLs of the backend                   67,659 requests, each answered once and right, no effect twice
+    500 SIGKILLs of the backend                   65,577 requests, each answered once and right, no effect twice
     500 SIGKILLs of the server                    64,930 requests, the same
     1,000 SIGKILLs of shims                       every call cancelled; 22 descriptors before and after
     120 s of 1 MiB/s to a stopped host            dropped; p99 of others 7.2 ms before, 7.7 ms meanwhile (with another
