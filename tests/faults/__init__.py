@@ -35,7 +35,7 @@
     leftovers   a host's whole cgroup, a logout, forged records: once each
     suite       a run that fails, is interrupted, timed out or killed half-way: once each
 
-Measured in the full form on 2026-11-21 and 22, on two cores that other jobs used as well:
+Measured in the full form on 2026-11-22, on two cores that other jobs used as well:
 
     50 * 100 sessions at once                     one backend, one server each time; all served within 0.6 s of the
                                                   last one's spawn
@@ -47,13 +47,13 @@ Measured in the full form on 2026-11-21 and 22, on two cores that other jobs use
     500 SIGKILLs of the backend                   65,577 requests, each answered once and right, no effect twice
     500 SIGKILLs of the server                    64,930 requests, the same
     1,000 SIGKILLs of shims                       every call cancelled; 22 descriptors before and after
-    120 s of 1 MiB/s to a stopped host            dropped; p99 of others 7.2 ms before, 7.7 ms meanwhile (with another
-                                                  server 11.5 and 8.3); the backend grew by 39 MiB, stopped in 0.6 s
+    120 s of 1 MiB/s to a stopped host            dropped; p99 of others 10.8 ms before, 10.8 meanwhile (with another
+                                                  server 15.1 and 6.3); the backend grew by 37 MiB, stopped in 0.5 s
     soak of one hour, 72,000 operations           139,363 answers, each once and right, 108 of them errors of killed
                                                   servers; 16.25 MB written to from first to last, 0.03 +- 0.01 MB/h
                                                   over the last two thirds
     1 GiB in one line                             the backend grew by 64 MiB
     64 descriptors, 200 sessions                  17 shared, 183 run directly
-    50 restarts of each kind under load           38,871 requests, no error
+    50 restarts of each kind under load           33,932 requests, no error
     200 rounds with rewritten state files         nobody noticed
 """
