@@ -109,7 +109,7 @@ class Orders:
             "pid": os.getpid(),
             "version": __version__,
             "options": self._options,
-            "leaving": self._runtime.leaving,
+            "leaving": state.draining,
             "servers": len([entry for entry in found if entry.pid]),
             "sessions": len(sessions),
         }

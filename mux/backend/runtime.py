@@ -58,8 +58,7 @@ class Runtime:
     def __init__(self, core: Core, leave: Callable[[], None], session_ids: str) -> None:
         """session_ids: what tells this backend's session ids from another's.
 
-        `leaving`: whether a planned exit has begun. `stopped`: why sessions with a server of their own were told
-        STOPPED, by id: theirs has no key to know it by.
+        `stopped`: why sessions with a server of their own were told STOPPED, by id: theirs has no key to know it by.
         """
         self.core = core
         self.sessions: dict[int, SessionConnection] = {}
@@ -74,7 +73,6 @@ class Runtime:
         self._deserted = asyncio.Event()
         self._session_ids = session_ids
         self._hold_off_ms = 0
-        self.leaving = False
         self.stopped: dict[bytes, str] = {}
         self._apply: dict[type, Callable[[Any], None]] = {
             actions.Deliver: self._deliver,
@@ -163,7 +161,6 @@ class Runtime:
         reason: why the sessions shall not bring a successor about, if so. hold_off_ms: how long they only look for one.
         """
         self._hold_off_ms = hold_off_ms
-        self.leaving = True
         self.dispatch(Shutdown(reason))
 
     def permit(self) -> None:

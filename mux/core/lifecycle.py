@@ -146,7 +146,7 @@ def halt(router: Router, reason: str, now: float) -> None:
     _drain(router, now)
 
 
-def pardon(router: Router, now: float) -> None:
+def allow(router: Router, now: float) -> None:
     """A halt is taken back while the server still drains: it is only restarted, and its sessions stay."""
     if router.farewell:
         router.farewell = ""

@@ -123,14 +123,13 @@ class Pool:
     # --- sessions ---------------------------------------------------------------------------
 
     def _session_opened(self, event: events.SessionOpened, now: float) -> None:
-        if self.draining and event.resumed and self._farewell:
-            self.emit(Halted(event.session, self._farewell))
-            return
         if self.draining:
-            self.emit(Refuse(event.session, "draining", limits.DRAIN_RETRY_MS))
+            final = event.resumed and self._farewell
+            refusal = Refuse(event.session, "draining", limits.DRAIN_RETRY_MS)
+            self.emit(Halted(event.session, self._farewell) if final else refusal)
             return
         if not event.resumed:
-            self._pardon(event.base_key, now)
+            self._allow(event.base_key, now)
         elif event.base_key in self._halted:
             self.emit(Halted(event.session, self._halted[event.base_key]))
             return
@@ -291,11 +290,11 @@ class Pool:
                 self._halted[router.lanes.key] = event.reason
                 lifecycle.halt(router, event.reason, now)
 
-    def _pardon(self, key: bytes, now: float) -> None:
+    def _allow(self, key: bytes, now: float) -> None:
         if self._halted.pop(key, None):
-            for router in list(self.routers.values()):
+            for router in self.routers.values():
                 if router.lanes.key == key:
-                    lifecycle.pardon(router, now)
+                    lifecycle.allow(router, now)
 
     def turn_out(self, sessions: list[Session], reason: str, now: float) -> None:
         """The sessions are told that their server was stopped for good, and are gone."""
@@ -306,7 +305,7 @@ class Pool:
 
     def _permit(self, _event: events.Permit, now: float) -> None:
         for key in list(self._halted):
-            self._pardon(key, now)
+            self._allow(key, now)
         if not self.sessions:  # those that may come back look for a backend only now and then
             self._empty(now, max(self.grace, limits.RETURN_SECONDS))
 

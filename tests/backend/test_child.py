@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -231,6 +232,20 @@ async def test_a_stop_during_the_start_ends_it_all_the_same(directory: Path) -> 
     async with living(spec("/bin/cat"), directory) as life:
         life.child.stop()
         assert (await life.ended()).status == 0
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen.__del__")  # nobody is left to wait for it
+async def test_the_pipes_are_closed_with_the_task_whatever_ends_it(directory: Path) -> None:
+    life = Life(spec("/bin/cat"), directory)
+    started = await life.until(ProcessStarted)
+    assert isinstance(started, ProcessStarted)
+    life.task.cancel()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while running(started.pid):  # noqa: ASYNC110 - it sees the end of its input, and nobody is told
+                await asyncio.sleep(0.01)
+    finally:
+        os.kill(started.pid, signal.SIGKILL)  # no more than a zombie by now
 
 
 async def test_writing_to_a_server_that_has_gone_is_harmless(directory: Path) -> None:

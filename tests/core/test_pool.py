@@ -205,7 +205,7 @@ class TestHalt:
         play(exited(status=0), launch(2, 2))
         assert {A, B} <= set(play.pool.sessions)
 
-    def test_what_was_halted_and_has_gone_is_not_restarted_by_a_pardon(self) -> None:
+    def test_what_was_halted_and_has_gone_is_not_started_by_the_permission_alone(self) -> None:
         play = legacy(A)
         play(Halt(None, "by hand"), Halted(A, "by hand"), stop())
         play(Permit())

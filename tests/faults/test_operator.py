@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
 import time
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -184,23 +186,45 @@ def test_a_stop_is_final_also_where_the_backend_is_on_its_way_out(runtime: Runti
     assert not runtime.backends()
 
 
-@pytest.mark.parametrize("what", [[], ["1"]], ids=["everything", "a server"])
-def test_start_takes_a_stop_back_that_is_still_under_way(runtime: Runtime, what: list[str]) -> None:
-    """It does not say that all runs, and have it end a moment later."""
-    runtime.grace = 60.0
-    session = runtime.ready()
-    before = session.pid()
+@contextlib.contextmanager
+def stopping(runtime: Runtime, session: Session, *what: str) -> Generator[None]:
+    """A stop that waits for a call of `session`, which is answered."""
     call = session.begin_call("sleep", seconds=1.5)
     eventually("the server has it", lambda: runtime.status()["upstreams"][0]["in_flight"])
     with ThreadPoolExecutor() as pool:
         stop = pool.submit(mux_, runtime, "stop", *what)
         eventually("it drains", lambda: "order.stop" in (runtime.directory / "s.log").read_text())
-        started = mux_(runtime, "start")
-        assert started.returncode == 0, started.stderr
+        yield
         assert stop.result().returncode == 0, stop.result().stderr
     assert session.text(call) == "slept"
+
+
+def test_start_waits_for_the_end_of_a_backend_that_is_being_stopped(runtime: Runtime) -> None:
+    """It does not say that all runs, and have it end a moment later."""
+    runtime.grace = 60.0
+    session = runtime.ready()
+    before = runtime.backend().pid
+    with stopping(runtime, session):
+        started = mux_(runtime, "start")
+    assert (started.returncode, "Started" in started.stdout) == (0, True), started.stderr
     eventually("it is served", lambda: served(session))
+    assert runtime.backend().pid != before
+
+
+@pytest.mark.parametrize("how", ["start", "a new session"])
+def test_a_server_that_is_being_stopped_is_only_restarted_if_it_is_wanted_again(runtime: Runtime, how: str) -> None:
+    runtime.grace = 60.0
+    session = runtime.ready()
+    before = session.pid()
+    with stopping(runtime, session, "1"):
+        if how == "start":
+            assert mux_(runtime, "start").returncode == 0
+        else:
+            runtime.ready()
+        waiting = session.begin_call("echo", text="on")
+    assert session.text(waiting) == "on", "it waits for the next one, and is not refused"
     assert session.pid() != before
+    assert "session.closed" not in (runtime.directory / "s.log").read_text()
 
 
 def test_a_new_session_brings_back_what_was_stopped(runtime: Runtime) -> None:
